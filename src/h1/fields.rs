@@ -197,7 +197,8 @@ impl Fields {
 
     /// The first value of the field with this name, whatever its case.
     pub fn find(&self, name: &str) -> Option<&[u8]> {
-        self.find_all(name).next()
+        let same = |field: &Field<'_>| field.name.eq_ignore_ascii_case(name.as_bytes());
+        self.iter().find(same).map(|field| field.value)
     }
 
     /// Every value of the fields with this name, whatever its case.

@@ -84,9 +84,15 @@ pub struct RequestHead {
 
 impl RequestHead {
     /// Path, beginning with `/`, or `*`.
-    pub fn path(&self) -> &str { todo!() }
+    pub fn path(&self) -> &str {
+        todo!()
+    }
     /// Query without the `?`.
-    pub fn query(&self) -> Option<&str> { todo!() }
+    pub fn query(&self) -> Option<&str> {
+        todo!()
+    }
     /// Host in lower case without port; empty for HTTP/1.0 without one.
-    pub fn host(&self) -> &str { todo!() }
+    pub fn host(&self) -> &str {
+        todo!()
+    }
 }

@@ -63,3 +63,13 @@ pub enum ValueMatch {
     Present(bool),
     Regex(Regex),
 }
+#[derive(Debug, Clone, Default)]
+pub struct PinMatch {
+    pub fields: Vec<FieldMatch>,
+    pub cookies: Vec<(String, ValueMatch)>,
+    pub query: Vec<QueryMatch>,
+    pub clients: Vec<ipnet::IpNet>,
+}
+pub fn cookie<'a>(_: &'a crate::h1::fields::Fields, _: &str) -> Option<&'a str> {
+    None
+}

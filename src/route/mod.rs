@@ -5,8 +5,6 @@
 
 pub mod matcher;
 pub mod table;
-#[cfg(test)]
-mod tests;
 
 use std::sync::Arc;
 

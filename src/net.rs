@@ -1,0 +1,184 @@
+//! The only file that names sockets: binding, accepting, connecting, and one stream type for all.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener as StdListener};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::{TlsAcceptor, TlsConnector, TlsStream};
+
+use crate::upstream::tls::ClientTls;
+
+/// Connections waiting to be accepted, per socket. The kernel caps it at `net.core.somaxconn`.
+const BACKLOG: i32 = 4096;
+
+/// A byte stream to a client or to an upstream.
+#[derive(Debug)]
+pub enum Stream {
+    Tcp(TcpStream),
+    /// Boxed: most connections are plain, and a session is large.
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+impl Stream {
+    /// Whether the peer has neither closed nor sent anything. Costs no system call while the
+    /// socket is not readable.
+    pub fn is_quiet(&mut self) -> bool {
+        let mut byte = [0];
+        let mut cx = Context::from_waker(Waker::noop());
+        Pin::new(self).poll_read(&mut cx, &mut ReadBuf::new(&mut byte)).is_pending()
+    }
+
+    /// The protocol that ALPN chose, if TLS did.
+    pub fn alpn(&self) -> Option<&[u8]> {
+        match self {
+            Self::Tcp(_) => None,
+            Self::Tls(stream) => stream.get_ref().1.alpn_protocol(),
+        }
+    }
+
+    /// The name the client asked for by SNI.
+    pub fn server_name(&self) -> Option<&str> {
+        match self {
+            Self::Tls(stream) => match stream.as_ref() {
+                TlsStream::Server(stream) => stream.get_ref().1.server_name(),
+                TlsStream::Client(_) => None,
+            },
+            Self::Tcp(_) => None,
+        }
+    }
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Tcp(stream) => Pin::new(stream).poll_read(cx, buf),
+            Self::Tls(stream) => Pin::new(stream.as_mut()).poll_read(cx, buf),
+        }
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Tcp(stream) => Pin::new(stream).poll_write(cx, bytes),
+            Self::Tls(stream) => Pin::new(stream.as_mut()).poll_write(cx, bytes),
+        }
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Tcp(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
+            Self::Tls(stream) => Pin::new(stream.as_mut()).poll_write_vectored(cx, slices),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Tcp(stream) => Pin::new(stream).poll_flush(cx),
+            Self::Tls(stream) => Pin::new(stream.as_mut()).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Tls(stream) => Pin::new(stream.as_mut()).poll_shutdown(cx),
+        }
+    }
+}
+
+/// One socket a worker for one address. Fails when any other process listens there.
+///
+/// SO_REUSEPORT alone would join another process of the same user in silence, so that the address
+/// is first bound without it.
+pub fn bind(address: SocketAddr, count: usize) -> io::Result<Vec<StdListener>> {
+    let probe = socket(address)?;
+    probe.bind(&address.into())?;
+    let address = probe.local_addr()?.as_socket().unwrap_or(address);
+    drop(probe);
+    (0..count)
+        .map(|_| {
+            let socket = socket(address)?;
+            socket.set_reuse_port(true)?;
+            socket.bind(&address.into())?;
+            socket.listen(BACKLOG)?;
+            Ok(socket.into())
+        })
+        .collect()
+}
+
+fn socket(address: SocketAddr) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    if address.is_ipv6() {
+        socket.set_only_v6(false)?;
+    }
+    Ok(socket)
+}
+
+/// Hands a bound socket to the runtime of this thread.
+pub fn listen(socket: StdListener) -> io::Result<TcpListener> {
+    TcpListener::from_std(socket)
+}
+
+/// Takes the next client.
+pub async fn accept(listener: &TcpListener) -> io::Result<(Stream, SocketAddr)> {
+    let (stream, peer) = listener.accept().await?;
+    stream.set_nodelay(true)?;
+    Ok((Stream::Tcp(stream), peer))
+}
+
+/// Speaks TLS with a client.
+pub async fn accept_tls(stream: Stream, config: Arc<rustls::ServerConfig>) -> io::Result<Stream> {
+    match stream {
+        Stream::Tcp(stream) => {
+            let stream = TlsAcceptor::from(config).accept(stream).await?;
+            Ok(Stream::Tls(Box::new(stream.into())))
+        }
+        tls => Ok(tls),
+    }
+}
+
+/// Connects to the first address that answers, beginning at `turn` so that load is spread.
+pub async fn connect(
+    addresses: &[SocketAddr],
+    turn: usize,
+    tls: Option<&ClientTls>,
+) -> io::Result<Stream> {
+    let mut last = io::Error::new(io::ErrorKind::NotFound, "the name is not resolved");
+    for step in 0..addresses.len() {
+        match TcpStream::connect(addresses[(turn + step) % addresses.len()]).await {
+            Ok(stream) => {
+                stream.set_nodelay(true)?;
+                return connect_tls(stream, tls).await;
+            }
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
+async fn connect_tls(stream: TcpStream, tls: Option<&ClientTls>) -> io::Result<Stream> {
+    let Some(tls) = tls else { return Ok(Stream::Tcp(stream)) };
+    let connector = TlsConnector::from(tls.config.clone());
+    let stream = connector.connect(tls.server_name.clone(), stream).await?;
+    Ok(Stream::Tls(Box::new(stream.into())))
+}

@@ -1,0 +1,77 @@
+//! The worker's buffers: taken while bytes flow, given back as soon as none do.
+//!
+//! An idle connection holds none, so that ten thousand of them cost kilobytes and not gigabytes.
+
+use std::cell::RefCell;
+
+use crate::h1::head::{RequestHead, ResponseHead};
+use crate::limits::{HEAD_BUFFERS_KEPT, READ_BUFFER_BYTES, READ_BUFFERS_KEPT};
+
+/// Bytes of a buffer that a client's bytes are read into: a head and a small body.
+pub const CLIENT_BUFFER_BYTES: usize = 32 * 1024;
+
+/// What one request needs while it is served.
+#[derive(Debug, Default)]
+pub struct Scratch {
+    pub request: RequestHead,
+    pub response: ResponseHead,
+    /// Bytes on their way to the client.
+    pub out: Vec<u8>,
+}
+
+/// Pools of one worker; last in, first out, so that what is taken is warm.
+#[derive(Debug, Default)]
+pub struct Buffers {
+    client: RefCell<Vec<Vec<u8>>>,
+    upstream: RefCell<Vec<Vec<u8>>>,
+    scratch: RefCell<Vec<Box<Scratch>>>,
+}
+
+impl Buffers {
+    /// A buffer for a client's bytes.
+    pub fn take_client(&self) -> Vec<u8> {
+        let taken = self.client.borrow_mut().pop();
+        taken.unwrap_or_else(|| Vec::with_capacity(CLIENT_BUFFER_BYTES))
+    }
+
+    /// Gives a client's buffer back. One that has grown is not kept.
+    pub fn give_client(&self, buffer: Vec<u8>) {
+        give(&self.client, buffer, CLIENT_BUFFER_BYTES, HEAD_BUFFERS_KEPT);
+    }
+
+    /// A buffer for an upstream's bytes.
+    pub fn take_upstream(&self) -> Vec<u8> {
+        let taken = self.upstream.borrow_mut().pop();
+        taken.unwrap_or_else(|| Vec::with_capacity(READ_BUFFER_BYTES))
+    }
+
+    /// Gives an upstream's buffer back.
+    pub fn give_upstream(&self, buffer: Vec<u8>) {
+        give(&self.upstream, buffer, READ_BUFFER_BYTES, READ_BUFFERS_KEPT);
+    }
+
+    /// Heads and the output of one request.
+    pub fn take_scratch(&self) -> Box<Scratch> {
+        self.scratch.borrow_mut().pop().unwrap_or_default()
+    }
+
+    /// Gives a request's scratch back.
+    pub fn give_scratch(&self, mut scratch: Box<Scratch>) {
+        let mut kept = self.scratch.borrow_mut();
+        if kept.len() < HEAD_BUFFERS_KEPT && scratch.out.capacity() <= READ_BUFFER_BYTES {
+            scratch.request.clear();
+            scratch.response.clear();
+            scratch.out.clear();
+            kept.push(scratch);
+        }
+    }
+}
+
+fn give(pool: &RefCell<Vec<Vec<u8>>>, mut buffer: Vec<u8>, bytes: usize, kept: usize) {
+    let mut pool = pool.borrow_mut();
+    // A buffer of another capacity has been moved from or has grown: the pool holds one size.
+    if buffer.capacity() >= bytes && buffer.capacity() < 2 * bytes && pool.len() < kept {
+        buffer.clear();
+        pool.push(buffer);
+    }
+}

@@ -1,0 +1,218 @@
+//! The client's side of an HTTP/1.1 connection: bytes in and out, and the body between them.
+
+use std::io::{self, IoSlice};
+use std::ops::Range;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use tokio::io::AsyncWrite;
+use tokio_util::io::poll_read_buf;
+
+use super::body::{BodySource, Progress};
+use super::buffers::{Buffers, CLIENT_BUFFER_BYTES};
+use super::error::ClientFault;
+use crate::h1::body::Decoder;
+use crate::h1::fields::Fields;
+use crate::net::Stream;
+
+/// A client's stream with the bytes that were read and not yet used.
+#[derive(Debug)]
+pub struct Client {
+    pub stream: Stream,
+    buffer: Vec<u8>,
+    start: usize,
+}
+
+impl Client {
+    /// A client that has sent nothing yet.
+    pub fn new(stream: Stream) -> Self {
+        Self { stream, buffer: Vec::new(), start: 0 }
+    }
+
+    /// Bytes that were read and not used.
+    pub fn unread(&self) -> &[u8] {
+        &self.buffer[self.start..]
+    }
+
+    /// Marks the first bytes as used.
+    pub fn consume(&mut self, count: usize) {
+        self.start += count;
+        if self.start == self.buffer.len() {
+            self.buffer.clear();
+            self.start = 0;
+        }
+    }
+
+    /// Takes all unread bytes, for a tunnel.
+    pub fn take_unread(&mut self) -> Vec<u8> {
+        let unread = self.unread().to_vec();
+        self.consume(unread.len());
+        unread
+    }
+
+    /// Gives the buffer back while there is nothing in it.
+    pub fn rest(&mut self, buffers: &Buffers) {
+        if self.buffer.is_empty() && self.buffer.capacity() > 0 {
+            buffers.give_client(std::mem::take(&mut self.buffer));
+            self.start = 0;
+        }
+    }
+
+    /// Reads more; 0 is the end of the stream. Holds a buffer only while there is something in it.
+    pub fn poll_fill(&mut self, cx: &mut Context<'_>, buffers: &Buffers) -> Poll<io::Result<usize>> {
+        if self.buffer.capacity() == 0 {
+            self.buffer = buffers.take_client();
+        }
+        if self.buffer.len() == self.buffer.capacity() {
+            match self.start {
+                0 => self.buffer.reserve(CLIENT_BUFFER_BYTES),
+                start => {
+                    self.buffer.drain(..start);
+                    self.start = 0;
+                }
+            }
+        }
+        let read = poll_read_buf(Pin::new(&mut self.stream), cx, &mut self.buffer);
+        if read.is_pending() {
+            self.rest(buffers);
+        }
+        read
+    }
+
+    /// Writes `head` and then `body` from `done` on, in one call where it can.
+    pub fn poll_write(
+        &mut self,
+        cx: &mut Context<'_>,
+        head: &[u8],
+        body: &[u8],
+        done: &mut usize,
+    ) -> Poll<Result<(), ClientFault>> {
+        while *done < head.len() + body.len() {
+            let stream = Pin::new(&mut self.stream);
+            let wrote = match *done {
+                at if at >= head.len() => stream.poll_write(cx, &body[at - head.len()..]),
+                at if body.is_empty() => stream.poll_write(cx, &head[at..]),
+                at => {
+                    let slices = [IoSlice::new(&head[at..]), IoSlice::new(body)];
+                    stream.poll_write_vectored(cx, &slices)
+                }
+            };
+            match ready!(wrote) {
+                Ok(0) | Err(_) => return Poll::Ready(Err(ClientFault::Gone)),
+                Ok(count) => *done += count,
+            }
+        }
+        // A plain socket has nothing to flush; TLS may hold a record that did not fit.
+        Pin::new(&mut self.stream).poll_flush(cx).map_err(|_| ClientFault::Gone)
+    }
+}
+
+/// The state of reading one request body.
+#[derive(Debug)]
+pub struct Upload {
+    decoder: Decoder,
+    /// Where in the client's buffer the body bytes that were found lie.
+    piece: Range<usize>,
+    pub received: u64,
+    max: u64,
+    /// Bytes of `100 Continue` still to be sent; the whole text is sent before the first read.
+    interim: &'static [u8],
+}
+
+const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
+
+impl Upload {
+    /// A body not yet begun.
+    pub fn new(decoder: Decoder, max: Option<u64>, expects_continue: bool) -> Self {
+        let interim: &[u8] = if expects_continue { CONTINUE } else { b"" };
+        let max = max.unwrap_or(u64::MAX);
+        Self { decoder, piece: 0..0, received: 0, max, interim }
+    }
+
+    /// Whether all of the body was read and used.
+    pub fn is_done(&self) -> bool {
+        self.piece.is_empty() && self.decoder.is_done()
+    }
+
+    /// Whether the client still waits for leave to send its body.
+    pub fn is_unbegun(&self) -> bool {
+        !self.interim.is_empty()
+    }
+}
+
+/// A client and its upload, seen as a source of body bytes.
+pub struct ClientBody<'a> {
+    pub client: &'a mut Client,
+    pub upload: &'a mut Upload,
+    pub buffers: &'a Buffers,
+}
+
+impl BodySource for ClientBody<'_> {
+    fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Result<Progress, ClientFault>> {
+        loop {
+            if !self.upload.piece.is_empty() {
+                return Poll::Ready(Ok(Progress::Data));
+            }
+            if self.upload.decoder.is_done() {
+                return Poll::Ready(Ok(Progress::End));
+            }
+            let at = self.client.start;
+            let step = self.upload.decoder.decode(&self.client.buffer[at..]);
+            let step = step.map_err(ClientFault::Body)?;
+            if !step.data.is_empty() {
+                self.upload.piece = at + step.data.start..at + step.data.end;
+                self.upload.received += step.data.len() as u64;
+                if self.upload.received > self.upload.max {
+                    return Poll::Ready(Err(ClientFault::TooLarge));
+                }
+            }
+            // What was found stays in the buffer until it is used: `start` moves, bytes do not.
+            self.client.start += step.consumed;
+            if step.consumed > 0 {
+                self.upload.interim = b"";
+                if step.data.is_empty() {
+                    self.client.consume(0);
+                }
+                continue;
+            }
+            ready!(self.poll_interim(cx))?;
+            match ready!(self.client.poll_fill(cx, self.buffers)) {
+                Ok(0) => {
+                    self.upload.decoder.on_eof().map_err(|_| ClientFault::Gone)?;
+                    return Poll::Ready(Err(ClientFault::Gone));
+                }
+                Ok(_) => {}
+                Err(_) => return Poll::Ready(Err(ClientFault::Gone)),
+            }
+        }
+    }
+
+    fn data(&self) -> &[u8] {
+        &self.client.buffer[self.upload.piece.clone()]
+    }
+
+    fn consume(&mut self, count: usize) {
+        self.upload.piece.start += count;
+        if self.upload.piece.is_empty() {
+            self.upload.piece = 0..0;
+            self.client.consume(0);
+        }
+    }
+
+    fn trailers(&self) -> Option<&Fields> {
+        Some(self.upload.decoder.trailers()).filter(|fields| !fields.is_empty())
+    }
+}
+
+impl ClientBody<'_> {
+    fn poll_interim(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ClientFault>> {
+        while !self.upload.interim.is_empty() {
+            let stream = Pin::new(&mut self.client.stream);
+            match ready!(stream.poll_write(cx, self.upload.interim)) {
+                Ok(0) | Err(_) => return Poll::Ready(Err(ClientFault::Gone)),
+                Ok(count) => self.upload.interim = &self.upload.interim[count..],
+            }
+        }
+        Pin::new(&mut self.client.stream).poll_flush(cx).map_err(|_| ClientFault::Gone)
+    }
+}

@@ -1,0 +1,207 @@
+//! One request: what is known of it, and the guard that closes its books.
+//!
+//! The books are closed exactly once, however a request ends: counted, recorded, released.
+
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::time::Instant;
+
+use super::error::Reason;
+use super::record::Record;
+use super::worker::{Lease, Worker};
+use crate::clock;
+use crate::h1::head::{Method, RequestHead};
+use crate::limits::REQUEST_ID_BYTES_MAX;
+use crate::snapshot::Service;
+use crate::split::Cause;
+use crate::upstream::Version;
+
+/// A request from its head to the last byte of its answer.
+#[derive(Debug)]
+pub struct RequestCx {
+    pub worker: Rc<Worker>,
+    /// The revision it is served by; a new attempt after a change takes a new one.
+    pub lease: Lease,
+    pub arrived: Instant,
+    pub client: IpAddr,
+    pub request_id: RequestId,
+    pub method: Method,
+    pub route: Option<usize>,
+    pub assigned: Option<Assigned>,
+    pub attempts: u32,
+    pub endpoint: Option<usize>,
+    pub bytes_in: u64,
+    pub bytes_out: u64,
+    /// From the first attempt to the answer's head.
+    pub upstream_began: Option<Instant>,
+    pub upstream_answered: Option<Instant>,
+    pub reason: Option<Reason>,
+    /// The status the client saw; 0 until the books are closed.
+    status: u16,
+    /// What the access log says of the head; kept only when there is a log.
+    told: Option<Box<Told>>,
+}
+
+#[derive(Debug)]
+struct Told {
+    method: String,
+    host: String,
+    path: String,
+    protocol: &'static str,
+    listener: String,
+}
+
+/// A request's version by its places in the lease.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Assigned {
+    pub service: usize,
+    pub version: usize,
+    pub cause: Cause,
+}
+
+impl RequestCx {
+    /// Opens the books of a request that has just been read.
+    pub fn open(worker: &Rc<Worker>, head: &RequestHead, client: IpAddr, listener: &str) -> Self {
+        let arrived = clock::now();
+        let told = worker.shared.access_log.is_some().then(|| {
+            Box::new(Told {
+                method: head.method_text().to_owned(),
+                host: head.authority().to_owned(),
+                path: head.path().to_owned(),
+                protocol: head.version.as_str(),
+                listener: listener.to_owned(),
+            })
+        });
+        let kept = head.fields.get(crate::h1::fields::Known::XRequestId).and_then(RequestId::kept);
+        Self {
+            worker: worker.clone(),
+            lease: worker.lease(),
+            arrived,
+            client,
+            request_id: kept.unwrap_or_else(|| RequestId::new(worker, arrived)),
+            method: head.method,
+            route: None,
+            assigned: None,
+            attempts: 0,
+            endpoint: None,
+            bytes_in: 0,
+            bytes_out: 0,
+            upstream_began: None,
+            upstream_answered: None,
+            reason: None,
+            status: 0,
+            told,
+        }
+    }
+
+    /// The service it was assigned to.
+    pub fn service(&self) -> Option<&Service> {
+        Some(&self.lease.snapshot.services[self.assigned?.service])
+    }
+
+    /// The version it was assigned to.
+    pub fn version(&self) -> Option<&Version> {
+        Some(&self.service()?.versions[self.assigned?.version])
+    }
+
+    /// Closes the books: the client has seen, or will see no more than, this status.
+    pub fn close(&mut self, status: u16) {
+        if self.status != 0 {
+            return;
+        }
+        self.status = status;
+        let now = clock::now();
+        let duration = now.saturating_duration_since(self.arrived);
+        let worker = self.worker.clone();
+        let route = self.route.map(|place| &self.lease.snapshot.routes.routes()[place]);
+        let mut counts = worker.counts.borrow_mut();
+        match (route, self.version()) {
+            (Some(route), Some(version)) => {
+                let key = (route.id, version.id);
+                let bounds = &worker.shared.duration_bounds;
+                counts.request(key, self.method, status, duration, bounds);
+            }
+            _ => counts.local_reply(self.reason.unwrap_or(Reason::ClientGone)),
+        }
+        drop(counts);
+        if let (Some(log), Some(told)) = (&worker.shared.access_log, &self.told) {
+            let service = self.service();
+            let version = self.version();
+            let endpoint = self.endpoint.zip(version).map(|(place, version)| {
+                version.endpoints[place].endpoint.label.as_str()
+            });
+            let upstream = self.upstream_began.zip(self.upstream_answered);
+            let record = Record {
+                arrived: self.arrived,
+                request_id: self.request_id.as_str(),
+                client: self.client,
+                method: &told.method,
+                host: &told.host,
+                path: &told.path,
+                protocol: told.protocol,
+                status,
+                bytes_in: self.bytes_in,
+                bytes_out: self.bytes_out,
+                duration_ms: duration.as_secs_f64() * 1e3,
+                upstream_ms: upstream
+                    .map(|(began, came)| came.saturating_duration_since(began).as_secs_f64() * 1e3),
+                listener: &told.listener,
+                route: route.map(|route| route.name.as_str()),
+                service: service.map(|service| service.name.as_str()),
+                version: version.map(|version| version.name.as_str()),
+                endpoint,
+                assigned_by: self.assigned.map(|assigned| assigned.cause.as_str()),
+                revision: self.lease.number,
+                attempts: self.attempts,
+                reason: self.reason.map(Reason::as_str),
+            };
+            record.write(log.json, &mut worker.log.borrow_mut());
+        }
+    }
+}
+
+impl Drop for RequestCx {
+    fn drop(&mut self) {
+        // Dropped without an answer: the client went away while it was served.
+        if self.status == 0 {
+            self.reason = self.reason.or(Some(Reason::ClientGone));
+            self.close(super::reply::status(Reason::ClientGone));
+        }
+    }
+}
+
+/// The id of a request, kept in place.
+#[derive(Debug, Clone, Copy)]
+pub struct RequestId {
+    bytes: [u8; REQUEST_ID_BYTES_MAX],
+    len: u8,
+}
+
+impl RequestId {
+    /// The client's own id, if it is sane: visible ASCII without quotes, and not too long.
+    fn kept(value: &[u8]) -> Option<Self> {
+        let sane = |byte: &u8| byte.is_ascii_graphic() && !b"\"\\<>".contains(byte);
+        if value.is_empty() || value.len() > REQUEST_ID_BYTES_MAX || !value.iter().all(sane) {
+            return None;
+        }
+        let mut bytes = [0; REQUEST_ID_BYTES_MAX];
+        bytes[..value.len()].copy_from_slice(value);
+        Some(Self { bytes, len: value.len() as u8 })
+    }
+
+    /// A new UUIDv7, from the worker's own random numbers.
+    fn new(worker: &Worker, at: Instant) -> Self {
+        let mut random = [0; 10];
+        worker.fill_random(&mut random);
+        let millis = clock::wall_at(at).as_millis() as u64;
+        let id = uuid::Builder::from_unix_timestamp_millis(millis, &random).into_uuid();
+        let mut bytes = [0; REQUEST_ID_BYTES_MAX];
+        let len = id.as_hyphenated().encode_lower(&mut bytes).len() as u8;
+        Self { bytes, len }
+    }
+
+    /// The id as text.
+    pub fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.bytes[..usize::from(self.len)]).unwrap_or_default()
+    }
+}

@@ -1,0 +1,209 @@
+//! Why a request cannot be served as asked: side, phase, and whether it is safe to try again.
+
+use std::io;
+
+use crate::h1::body::BodyError;
+use crate::h1::head::HeadError;
+
+/// Why the proxy answers a request itself, or why nobody answers it. The text of each is stable:
+/// metrics, logs and the `type` of a problem document use it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Reason {
+    BodyMalformed,
+    BodyTooLarge,
+    ClientGone,
+    ExpectationUnknown,
+    HeaderTooLarge,
+    HoldOverflow,
+    HoldTimeout,
+    MalformedRequest,
+    Misdirected,
+    NoEndpoint,
+    NoRoute,
+    NoWeight,
+    NotImplemented,
+    Redirect,
+    ShuttingDown,
+    SlowClient,
+    TargetTooLong,
+    UpstreamBroken,
+    UpstreamMalformed,
+    UpstreamTimeout,
+    UpstreamUnreachable,
+    VersionUnsupported,
+}
+
+impl Reason {
+    /// Every reason, for the docs and the tests.
+    pub const ALL: [Self; 22] = [
+        Self::BodyMalformed,
+        Self::BodyTooLarge,
+        Self::ClientGone,
+        Self::ExpectationUnknown,
+        Self::HeaderTooLarge,
+        Self::HoldOverflow,
+        Self::HoldTimeout,
+        Self::MalformedRequest,
+        Self::Misdirected,
+        Self::NoEndpoint,
+        Self::NoRoute,
+        Self::NoWeight,
+        Self::NotImplemented,
+        Self::Redirect,
+        Self::ShuttingDown,
+        Self::SlowClient,
+        Self::TargetTooLong,
+        Self::UpstreamBroken,
+        Self::UpstreamMalformed,
+        Self::UpstreamTimeout,
+        Self::UpstreamUnreachable,
+        Self::VersionUnsupported,
+    ];
+
+    /// The stable word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::BodyMalformed => "body_malformed",
+            Self::BodyTooLarge => "body_too_large",
+            Self::ClientGone => "client_gone",
+            Self::ExpectationUnknown => "expectation_unknown",
+            Self::HeaderTooLarge => "header_too_large",
+            Self::HoldOverflow => "hold_overflow",
+            Self::HoldTimeout => "hold_timeout",
+            Self::MalformedRequest => "malformed_request",
+            Self::Misdirected => "misdirected",
+            Self::NoEndpoint => "no_endpoint",
+            Self::NoRoute => "no_route",
+            Self::NoWeight => "no_weight",
+            Self::NotImplemented => "not_implemented",
+            Self::Redirect => "redirect",
+            Self::ShuttingDown => "shutting_down",
+            Self::SlowClient => "slow_client",
+            Self::TargetTooLong => "target_too_long",
+            Self::UpstreamBroken => "upstream_broken",
+            Self::UpstreamMalformed => "upstream_malformed",
+            Self::UpstreamTimeout => "upstream_timeout",
+            Self::UpstreamUnreachable => "upstream_unreachable",
+            Self::VersionUnsupported => "version_unsupported",
+        }
+    }
+}
+
+/// A request that ends without an upstream's answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProxyError {
+    pub reason: Reason,
+    /// What was wrong, for the caller; never an upstream's address.
+    pub detail: &'static str,
+}
+
+impl ProxyError {
+    /// An error without more to say than its reason.
+    pub fn new(reason: Reason) -> Self {
+        Self { reason, detail: "" }
+    }
+
+    /// An error with a detail for the caller.
+    pub fn with(reason: Reason, detail: &'static str) -> Self {
+        Self { reason, detail }
+    }
+}
+
+impl From<HeadError> for ProxyError {
+    fn from(error: HeadError) -> Self {
+        match error {
+            HeadError::Bad("expect_unknown") => Self::new(Reason::ExpectationUnknown),
+            HeadError::Bad(detail) => Self::with(Reason::MalformedRequest, detail),
+            HeadError::TargetTooLong => Self::new(Reason::TargetTooLong),
+            HeadError::TooLarge => Self::new(Reason::HeaderTooLarge),
+            HeadError::NotImplemented(detail) => Self::with(Reason::NotImplemented, detail),
+            HeadError::Version => Self::new(Reason::VersionUnsupported),
+        }
+    }
+}
+
+/// What went wrong on the client's side while a body flowed.
+#[derive(Debug)]
+pub enum ClientFault {
+    /// It closed or reset.
+    Gone,
+    /// Its body could not be read.
+    Body(BodyError),
+    /// Its body is longer than the listener allows.
+    TooLarge,
+    /// It sent or read nothing for too long.
+    Slow,
+}
+
+impl From<ClientFault> for ProxyError {
+    fn from(fault: ClientFault) -> Self {
+        match fault {
+            ClientFault::Gone => Self::new(Reason::ClientGone),
+            ClientFault::Body(error) => Self::with(Reason::BodyMalformed, error.reason()),
+            ClientFault::TooLarge => Self::new(Reason::BodyTooLarge),
+            ClientFault::Slow => Self::new(Reason::SlowClient),
+        }
+    }
+}
+
+/// What went wrong with one attempt.
+#[derive(Debug)]
+pub enum UpstreamFault {
+    /// No connection came about: nothing was sent.
+    Connect(io::Error),
+    /// No connection came about in time: nothing was sent.
+    ConnectTimeout,
+    /// A kept connection was closed by the other side before any of its answer.
+    Stale,
+    /// The connection broke.
+    Broken(&'static str),
+    /// The answer is not HTTP, or lies about its length.
+    Malformed(&'static str),
+    /// It took too long.
+    Timeout,
+}
+
+impl UpstreamFault {
+    /// Whether the endpoint certainly has seen nothing of the request.
+    pub fn is_unsent(&self) -> bool {
+        matches!(self, Self::Connect(_) | Self::ConnectTimeout)
+    }
+
+    /// The stable word for metrics and logs.
+    pub fn reason(&self) -> Reason {
+        match self {
+            Self::Connect(_) => Reason::UpstreamUnreachable,
+            Self::ConnectTimeout | Self::Timeout => Reason::UpstreamTimeout,
+            Self::Stale | Self::Broken(_) => Reason::UpstreamBroken,
+            Self::Malformed(_) => Reason::UpstreamMalformed,
+        }
+    }
+}
+
+/// Either side of an exchange.
+#[derive(Debug)]
+pub enum Fault {
+    Client(ClientFault),
+    Upstream(UpstreamFault),
+}
+
+impl From<ClientFault> for Fault {
+    fn from(fault: ClientFault) -> Self {
+        Self::Client(fault)
+    }
+}
+
+impl From<UpstreamFault> for Fault {
+    fn from(fault: UpstreamFault) -> Self {
+        Self::Upstream(fault)
+    }
+}
+
+impl From<Fault> for ProxyError {
+    fn from(fault: Fault) -> Self {
+        match fault {
+            Fault::Client(fault) => fault.into(),
+            Fault::Upstream(fault) => Self::new(fault.reason()),
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! Accepting clients: one loop a worker and listener, bounded, and gone without a lost client.
+
+use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+
+use super::connection;
+use super::worker::Worker;
+use crate::h1::head::HeadLimits;
+use crate::limits::TARGET_BYTES_MAX;
+use crate::net::{self, Stream};
+use crate::plan::ListenerPlan;
+
+/// Wait after `accept` fails for want of descriptors or memory: trying at once would spin.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
+
+/// What the workers' sockets of one listener share.
+#[derive(Debug)]
+pub struct ListenerShared {
+    pub plan: ListenerPlan,
+    /// For a TLS listener; replaced when its files change.
+    pub tls: Option<ArcSwap<rustls::ServerConfig>>,
+    /// Connections open on all workers, against `max_connections`.
+    open: AtomicUsize,
+}
+
+impl ListenerShared {
+    /// A listener without connections.
+    pub fn new(plan: ListenerPlan, tls: Option<Arc<rustls::ServerConfig>>) -> Self {
+        Self { plan, tls: tls.map(ArcSwap::new), open: AtomicUsize::new(0) }
+    }
+
+    /// The bounds of a request head.
+    pub fn head_limits(&self) -> HeadLimits {
+        let limits = &self.plan.limits;
+        HeadLimits {
+            bytes: limits.max_header_bytes,
+            fields: limits.max_headers,
+            target: TARGET_BYTES_MAX.min(limits.max_header_bytes),
+        }
+    }
+
+    /// `https` or `http`.
+    pub fn scheme(&self) -> &'static str {
+        if self.tls.is_some() { "https" } else { "http" }
+    }
+}
+
+/// One open connection; counted as long as it lives.
+#[derive(Debug)]
+pub struct Seat {
+    worker: Rc<Worker>,
+    pub listener: Arc<ListenerShared>,
+    pub peer: SocketAddr,
+    pub id: u64,
+}
+
+impl Seat {
+    fn take(worker: &Rc<Worker>, listener: &Arc<ListenerShared>, peer: SocketAddr) -> Option<Self> {
+        let open = listener.open.fetch_add(1, Ordering::Relaxed);
+        if open >= listener.plan.limits.max_connections {
+            listener.open.fetch_sub(1, Ordering::Relaxed);
+            return None;
+        }
+        let mut counts = worker.counts.borrow_mut();
+        *counts.connections.entry(listener.plan.name.clone()).or_default() += 1;
+        let id = worker.connection_id();
+        Some(Self { worker: worker.clone(), listener: listener.clone(), peer, id })
+    }
+
+    /// The client's address, an IPv4 one also when it came by an IPv6 socket.
+    pub fn peer_ip(&self) -> IpAddr {
+        self.peer.ip().to_canonical()
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.listener.open.fetch_sub(1, Ordering::Relaxed);
+        let mut counts = self.worker.counts.borrow_mut();
+        if let Some(open) = counts.connections.get_mut(&self.listener.plan.name) {
+            *open -= 1;
+        }
+        drop(counts);
+        self.worker.forget(self.id);
+    }
+}
+
+/// Accepts until the task is aborted.
+pub async fn run(worker: Rc<Worker>, socket: TcpListener, shared: Arc<ListenerShared>) {
+    let name = shared.plan.name.clone();
+    let listener = match net::listen(socket) {
+        Ok(listener) => listener,
+        Err(error) => return tracing::error!(%error, listener = %name, "cannot accept"),
+    };
+    loop {
+        match net::accept(&listener).await {
+            Ok((stream, peer)) => match Seat::take(&worker, &shared, peer) {
+                Some(seat) => {
+                    let worker = worker.clone();
+                    tokio::task::spawn_local(serve(worker, seat, stream));
+                }
+                // Closed at once: a queue of clients that nobody serves helps nobody.
+                None => drop(stream),
+            },
+            Err(error) if is_of_one_client(&error) => {}
+            Err(error) => {
+                tracing::warn!(%error, listener = %name, "cannot accept for now");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+fn is_of_one_client(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted, InvalidInput};
+    matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted | InvalidInput)
+}
+
+async fn serve(worker: Rc<Worker>, seat: Seat, stream: Stream) {
+    let Some(tls) = &seat.listener.tls else {
+        return connection::serve(worker, seat, stream).await;
+    };
+    let config = tls.load_full();
+    let patience = seat.listener.plan.limits.handshake_timeout;
+    // Boxed: the handshake's state is large and needed once.
+    let handshake = Box::pin(tokio::time::timeout(patience, net::accept_tls(stream, config)));
+    let Ok(Ok(stream)) = handshake.await else { return };
+    if stream.alpn() == Some(b"h2") {
+        return super::http2::serve(worker, seat, stream).await;
+    }
+    connection::serve(worker, seat, stream).await;
+}

@@ -1,0 +1,107 @@
+//! The only table from reason to status and body: what the proxy answers itself.
+
+use std::fmt::Write as _;
+
+use super::error::{ProxyError, Reason};
+use crate::h1::write;
+
+/// Seconds a client is asked to wait when what is missing may come back.
+const RETRY_AFTER: u64 = 1;
+
+/// The status of a reason. 499 is written to logs and counters only: nobody is there to read it.
+pub fn status(reason: Reason) -> u16 {
+    match reason {
+        Reason::BodyMalformed | Reason::MalformedRequest => 400,
+        Reason::NoRoute => 404,
+        Reason::SlowClient => 408,
+        Reason::BodyTooLarge => 413,
+        Reason::TargetTooLong => 414,
+        Reason::ExpectationUnknown => 417,
+        Reason::Misdirected => 421,
+        Reason::HeaderTooLarge => 431,
+        Reason::ClientGone => 499,
+        Reason::NotImplemented => 501,
+        Reason::UpstreamBroken | Reason::UpstreamMalformed | Reason::UpstreamUnreachable => 502,
+        Reason::HoldOverflow | Reason::HoldTimeout | Reason::NoEndpoint => 503,
+        Reason::NoWeight | Reason::ShuttingDown => 503,
+        Reason::UpstreamTimeout => 504,
+        Reason::VersionUnsupported => 505,
+        Reason::Redirect => 308,
+    }
+}
+
+/// What a reason means, for a person.
+pub fn title(reason: Reason) -> &'static str {
+    match reason {
+        Reason::BodyMalformed => "The request body is not framed as its head says",
+        Reason::BodyTooLarge => "The request body is larger than this listener allows",
+        Reason::ClientGone => "The client closed the connection before its answer",
+        Reason::ExpectationUnknown => "The only expectation served is 100-continue",
+        Reason::HeaderTooLarge => "The request head is larger than this listener allows",
+        Reason::HoldOverflow => "Requests are held here, and no more can wait",
+        Reason::HoldTimeout => "The request was held until the longest wait was over",
+        Reason::MalformedRequest => "The request is not valid HTTP",
+        Reason::Misdirected => "This host is not served on this connection",
+        Reason::NoEndpoint => "No endpoint of the chosen version can take a request",
+        Reason::NoRoute => "No route matches this request",
+        Reason::NoWeight => "All versions of this service have weight zero",
+        Reason::NotImplemented => "The request asks for what is not served here",
+        Reason::Redirect => "The route answers with a redirect",
+        Reason::ShuttingDown => "The proxy is shutting down",
+        Reason::SlowClient => "The request did not arrive in time",
+        Reason::TargetTooLong => "The request target is too long",
+        Reason::UpstreamBroken => "The upstream broke off",
+        Reason::UpstreamMalformed => "The upstream's answer is not valid HTTP",
+        Reason::UpstreamTimeout => "The upstream did not answer in time",
+        Reason::UpstreamUnreachable => "The upstream cannot be reached",
+        Reason::VersionUnsupported => "This version of HTTP is not served",
+    }
+}
+
+/// Whether `Retry-After` is sent: the cause may pass by itself.
+pub fn retry_after(reason: Reason) -> Option<u64> {
+    (status(reason) == 503).then_some(RETRY_AFTER)
+}
+
+/// The problem document (RFC 9457).
+pub fn body(error: &ProxyError, request_id: &str) -> String {
+    let reason = error.reason;
+    let mut body = String::with_capacity(256);
+    // The texts are our own and a request id is checked to hold no quote: nothing needs escaping.
+    let _ = write!(
+        body,
+        r#"{{"type":"urn:tidegate:reason:{}","title":"{}","status":{}"#,
+        reason.as_str(),
+        title(reason),
+        status(reason),
+    );
+    if !error.detail.is_empty() {
+        let _ = write!(body, r#","detail":"{}""#, error.detail);
+    }
+    if !request_id.is_empty() {
+        let _ = write!(body, r#","request_id":"{request_id}""#);
+    }
+    body.push_str("}\n");
+    body
+}
+
+/// Appends a whole HTTP/1.1 reply. `fields` are lines that were made for it, e.g. the request id.
+pub fn write_h1(out: &mut Vec<u8>, error: &ProxyError, request_id: &str, bare: bool, keep: bool) {
+    let body = body(error, request_id);
+    write::status_line(out, status(error.reason));
+    write::field(out, b"content-type", b"application/problem+json");
+    write::field(out, b"content-length", body.len().to_string().as_bytes());
+    if let Some(seconds) = retry_after(error.reason) {
+        write::field(out, b"retry-after", seconds.to_string().as_bytes());
+    }
+    if !request_id.is_empty() {
+        write::field(out, b"x-request-id", request_id.as_bytes());
+    }
+    if !keep {
+        write::field(out, b"connection", b"close");
+    }
+    write::end(out);
+    if !bare {
+        out.extend_from_slice(body.as_bytes());
+    }
+}

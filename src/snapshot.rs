@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
 
 use crate::diff::Rules;
 use crate::name::{ServiceName, VersionName};
@@ -45,6 +46,8 @@ pub struct Service {
     pub split: Split,
     pub shadow: Option<Arc<Shadow>>,
     pub hold: Option<HoldRule>,
+    /// Requests held now, on all workers and under all revisions.
+    pub held: Arc<AtomicU32>,
 }
 
 /// A pin with the place of its version.
@@ -133,6 +136,7 @@ impl Service {
             split: Split::new(&names, &traffic.weights, traffic.salt, table),
             shadow,
             hold: traffic.hold.clone(),
+            held: registry.held(&plan.name),
         })
     }
 
@@ -217,8 +221,12 @@ impl Snapshot {
 
     /// A service by name.
     pub fn service(&self, name: &ServiceName) -> Option<&Arc<Service>> {
-        let place = self.services.binary_search_by(|service| service.name.cmp(name)).ok()?;
-        self.services.get(place)
+        self.services.get(self.place_of(name)?)
+    }
+
+    /// The place of a service by name.
+    pub fn place_of(&self, name: &ServiceName) -> Option<usize> {
+        self.services.binary_search_by(|service| service.name.cmp(name)).ok()
     }
 
     /// An empty state: what a proxy has before its first revision.

@@ -20,7 +20,9 @@ use crate::upstream::Version;
 #[derive(Debug)]
 pub struct RequestCx {
     pub worker: Rc<Worker>,
-    /// The revision it is served by; a new attempt after a change takes a new one.
+    /// The revision it came in under: its route's.
+    pub entry: Lease,
+    /// The revision its version was chosen by; a new attempt after a change takes a new one.
     pub lease: Lease,
     pub arrived: Instant,
     pub client: IpAddr,
@@ -28,6 +30,8 @@ pub struct RequestCx {
     pub method: Method,
     pub route: Option<usize>,
     pub assigned: Option<Assigned>,
+    /// The id of a cohort that was made for this request.
+    pub new_cohort: Option<u128>,
     pub attempts: u32,
     pub endpoint: Option<usize>,
     pub bytes_in: u64,
@@ -73,15 +77,18 @@ impl RequestCx {
             })
         });
         let kept = head.fields.get(crate::h1::fields::Known::XRequestId).and_then(RequestId::kept);
+        let lease = worker.lease();
         Self {
             worker: worker.clone(),
-            lease: worker.lease(),
+            entry: lease.clone(),
+            lease,
             arrived,
             client,
             request_id: kept.unwrap_or_else(|| RequestId::new(worker, arrived)),
             method: head.method,
             route: None,
             assigned: None,
+            new_cohort: None,
             attempts: 0,
             endpoint: None,
             bytes_in: 0,
@@ -104,6 +111,15 @@ impl RequestCx {
         Some(&self.service()?.versions[self.assigned?.version])
     }
 
+    /// Charges the version with an answer that broke off in its middle.
+    pub fn charge(&mut self, reason: Reason) {
+        self.reason = Some(reason);
+        if let Some(version) = self.version() {
+            let status = super::reply::status(reason);
+            self.worker.counts.borrow_mut().failed_attempt(version.id, status);
+        }
+    }
+
     /// Closes the books: the client has seen, or will see no more than, this status.
     pub fn close(&mut self, status: u16) {
         if self.status != 0 {
@@ -113,7 +129,7 @@ impl RequestCx {
         let now = clock::now();
         let duration = now.saturating_duration_since(self.arrived);
         let worker = self.worker.clone();
-        let route = self.route.map(|place| &self.lease.snapshot.routes.routes()[place]);
+        let route = self.route.map(|place| &self.entry.snapshot.routes.routes()[place]);
         let mut counts = worker.counts.borrow_mut();
         match (route, self.version()) {
             (Some(route), Some(version)) => {

@@ -149,6 +149,8 @@ impl From<ClientFault> for ProxyError {
 /// What went wrong with one attempt.
 #[derive(Debug)]
 pub enum UpstreamFault {
+    /// The version's last usable endpoint went away after the version was chosen.
+    NoEndpoint,
     /// No connection came about: nothing was sent.
     Connect(io::Error),
     /// No connection came about in time: nothing was sent.
@@ -166,12 +168,13 @@ pub enum UpstreamFault {
 impl UpstreamFault {
     /// Whether the endpoint certainly has seen nothing of the request.
     pub fn is_unsent(&self) -> bool {
-        matches!(self, Self::Connect(_) | Self::ConnectTimeout)
+        matches!(self, Self::Connect(_) | Self::ConnectTimeout | Self::NoEndpoint)
     }
 
     /// The stable word for metrics and logs.
     pub fn reason(&self) -> Reason {
         match self {
+            Self::NoEndpoint => Reason::NoEndpoint,
             Self::Connect(_) => Reason::UpstreamUnreachable,
             Self::ConnectTimeout | Self::Timeout => Reason::UpstreamTimeout,
             Self::Stale | Self::Broken(_) => Reason::UpstreamBroken,

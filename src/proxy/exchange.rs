@@ -51,8 +51,8 @@ struct Uplink {
     written: usize,
     encoder: Encoder,
     state: UplinkState,
-    /// Whether anything has reached the socket.
-    begun: bool,
+    /// Bytes of it that reached the socket.
+    sent: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,7 +80,7 @@ impl Exchange {
             written: 0,
             encoder: Encoder::new(framing),
             state: UplinkState::Flowing,
-            begun: false,
+            sent: 0,
         };
         Self {
             worker,
@@ -138,6 +138,11 @@ impl Exchange {
     /// Whether the whole request was sent.
     pub fn is_sent(&self) -> bool {
         self.upload.state == UplinkState::Done
+    }
+
+    /// Bytes of the request that reached the socket.
+    pub fn uploaded(&self) -> u64 {
+        self.upload.sent
     }
 
     /// Reads the next head of the answer: an interim one (1xx), or the final one.
@@ -322,7 +327,7 @@ impl Uplink {
             match ready!(Pin::new(&mut *stream).poll_write(cx, &self.out[self.written..])) {
                 Ok(0) | Err(_) => return self.broke(),
                 Ok(count) => {
-                    self.begun = true;
+                    self.sent += count as u64;
                     self.written += count;
                 }
             }
@@ -337,6 +342,7 @@ impl Uplink {
                         if self.encoder.begin_data(&mut none, count).is_err() {
                             return self.broke();
                         }
+                        self.sent += count as u64;
                         body.consume(count);
                     }
                 }

@@ -41,26 +41,37 @@ struct Idle {
     since: Instant,
 }
 
-/// A connection to an endpoint. Counted for its version as long as it lives.
+/// A connection to an endpoint.
 #[derive(Debug)]
 pub struct Connection {
     pub stream: Stream,
     /// Whether it has served a request before.
     pub reused: bool,
-    load: Rc<VersionLoad>,
+    _open: Open,
+}
+
+/// One open connection; counted for its version as long as it lives.
+#[derive(Debug)]
+pub struct Open(Rc<VersionLoad>);
+
+impl Open {
+    /// Begins now.
+    pub fn new(load: Rc<VersionLoad>) -> Self {
+        load.connections.set(load.connections.get() + 1);
+        Self(load)
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.connections.set(self.0.connections.get() - 1);
+    }
 }
 
 impl Connection {
     /// A new connection, made for a version.
     pub fn new(stream: Stream, load: Rc<VersionLoad>) -> Self {
-        load.connections.set(load.connections.get() + 1);
-        Self { stream, reused: false, load }
-    }
-}
-
-impl Drop for Connection {
-    fn drop(&mut self) {
-        self.load.connections.set(self.load.connections.get() - 1);
+        Self { stream, reused: false, _open: Open::new(load) }
     }
 }
 

@@ -85,23 +85,37 @@ pub fn body(error: &ProxyError, request_id: &str) -> String {
     body
 }
 
-/// Appends a whole HTTP/1.1 reply. `fields` are lines that were made for it, e.g. the request id.
-pub fn write_h1(out: &mut Vec<u8>, error: &ProxyError, request_id: &str, bare: bool, keep: bool) {
-    let body = body(error, request_id);
+/// What a reply shows beside its reason.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Shown<'a> {
+    pub request_id: &'a str,
+    pub version: Option<&'a str>,
+    /// Without the body, for HEAD.
+    pub bare: bool,
+    /// Whether the connection stays.
+    pub keep: bool,
+}
+
+/// Appends a whole HTTP/1.1 reply.
+pub fn write_h1(out: &mut Vec<u8>, error: &ProxyError, shown: &Shown<'_>) {
+    let body = body(error, shown.request_id);
     write::status_line(out, status(error.reason));
     write::field(out, b"content-type", b"application/problem+json");
     write::field(out, b"content-length", body.len().to_string().as_bytes());
     if let Some(seconds) = retry_after(error.reason) {
         write::field(out, b"retry-after", seconds.to_string().as_bytes());
     }
-    if !request_id.is_empty() {
-        write::field(out, b"x-request-id", request_id.as_bytes());
+    if !shown.request_id.is_empty() {
+        write::field(out, b"x-request-id", shown.request_id.as_bytes());
     }
-    if !keep {
+    if let Some(version) = shown.version {
+        write::field(out, b"x-tidegate-version", version.as_bytes());
+    }
+    if !shown.keep {
         write::field(out, b"connection", b"close");
     }
     write::end(out);
-    if !bare {
+    if !shown.bare {
         out.extend_from_slice(body.as_bytes());
     }
 }

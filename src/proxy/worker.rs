@@ -14,6 +14,7 @@ use std::time::Duration;
 use rustc_hash::FxHashMap;
 use tokio::sync::{mpsc, oneshot};
 
+use super::budget::Budgets;
 use super::buffers::Buffers;
 use super::counters::Counts;
 use super::hold::Holds;
@@ -79,6 +80,7 @@ pub struct Worker {
     pub pools: Pools,
     pub counts: RefCell<Counts>,
     pub holds: Holds,
+    pub budgets: Budgets,
     random: RefCell<fastrand::Rng>,
     draining: Cell<bool>,
     idle: RefCell<FxHashMap<u64, Waker>>,
@@ -98,6 +100,7 @@ impl Worker {
             pools: Pools::default(),
             counts: RefCell::default(),
             holds: Holds::default(),
+            budgets: Budgets::default(),
             random: RefCell::new(fastrand::Rng::with_seed(clock::seed())),
             draining: Cell::new(false),
             idle: RefCell::default(),

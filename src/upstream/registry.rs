@@ -1,6 +1,7 @@
 //! Endpoints by identity, and the dense numbers of routes and versions: what outlives revisions.
 
 use std::collections::HashMap;
+use std::sync::atomic::AtomicU32;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use super::endpoint::{Endpoint, Identity};
@@ -21,6 +22,7 @@ struct Inner {
     versions: HashMap<(ServiceName, VersionName), u32>,
     route_names: Vec<RouteName>,
     version_names: Vec<(ServiceName, VersionName)>,
+    held: HashMap<ServiceName, Arc<AtomicU32>>,
 }
 
 impl Registry {
@@ -78,6 +80,11 @@ impl Registry {
     /// The service and version of a number.
     pub fn version_name(&self, id: u32) -> Option<(ServiceName, VersionName)> {
         self.lock().version_names.get(id as usize).cloned()
+    }
+
+    /// How many requests of a service are held.
+    pub fn held(&self, service: &ServiceName) -> Arc<AtomicU32> {
+        self.lock().held.entry(service.clone()).or_default().clone()
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {

@@ -1,0 +1,244 @@
+//! What a request becomes before it goes up: forwarded fields by trust, ids, nothing hop-by-hop.
+
+use std::net::IpAddr;
+
+use super::context::RequestCx;
+use super::listener::Seat;
+use crate::h1::fields::{Field, Fields, Known};
+use crate::h1::head::{Framing, RequestHead};
+use crate::h1::write;
+use crate::route::matcher::RequestView;
+use crate::route::{Action, FieldEdits, Found, PathEdit};
+use crate::snapshot::EdgePolicy;
+
+impl<'a> From<&'a RequestHead> for RequestView<'a> {
+    fn from(head: &'a RequestHead) -> Self {
+        Self {
+            method: head.method,
+            method_text: head.method_text(),
+            host: head.host(),
+            path: head.path(),
+            query: head.query(),
+            fields: &head.fields,
+        }
+    }
+}
+
+fn is_trusted(edge: &EdgePolicy, address: IpAddr) -> bool {
+    edge.trusted_proxies.iter().any(|net| net.contains(&address))
+}
+
+/// Who the client is: the peer, or, behind trusted proxies, the rightmost address that is none.
+pub fn client_of(edge: &EdgePolicy, peer: IpAddr, fields: &Fields) -> IpAddr {
+    if !is_trusted(edge, peer) {
+        return peer;
+    }
+    let lines: Vec<&[u8]> = fields.all(Known::XForwardedFor).collect();
+    let mut client = peer;
+    for item in lines.iter().rev().flat_map(|line| line.rsplit(|byte| *byte == b',')) {
+        let text = std::str::from_utf8(item).unwrap_or_default().trim();
+        let Some(address) = parse_address(text) else { break };
+        client = address;
+        if !is_trusted(edge, address) {
+            break;
+        }
+    }
+    client
+}
+
+/// An address as proxies write it: bare, in brackets, or with a port.
+fn parse_address(text: &str) -> Option<IpAddr> {
+    let bare = text.strip_prefix('[').and_then(|text| text.split(']').next()).unwrap_or(text);
+    let parsed: Option<IpAddr> = bare.parse().ok();
+    parsed.or_else(|| bare.split_once(':')?.0.parse().ok()).map(|ip: IpAddr| ip.to_canonical())
+}
+
+/// Writes the head that goes up. `framing` is that of the body as it will be sent.
+pub fn upstream_head(
+    out: &mut Vec<u8>,
+    cx: &RequestCx,
+    head: &RequestHead,
+    found: &Found<'_>,
+    seat: &Seat,
+    framing: Framing,
+) {
+    let keep = PathEdit::Keep;
+    let edit = match &found.route.action {
+        Action::Forward { path, .. } => path,
+        Action::Redirect(_) => &keep,
+    };
+    let path = edit.rewrite(head.path(), found.matched_prefix);
+    let edits = &found.route.request_fields;
+    write::request_line(out, head.method_text(), &path, head.query());
+    if !head.authority().is_empty() && !edits.drops(b"host") {
+        write::field(out, b"host", head.authority().as_bytes());
+    }
+    let trusted = is_trusted(&cx.entry.snapshot.edge, seat.peer_ip());
+    for field in head.fields.iter() {
+        if !field.hop && passes_up(&field, trusted) && !edits.drops(field.name) {
+            write::field(out, field.name, field.value);
+        }
+    }
+    forwarded(out, cx, head, seat, trusted, edits);
+    if head.websocket {
+        out.extend_from_slice(b"connection: upgrade\r\nupgrade: websocket\r\n");
+    }
+    for (name, value) in edits.set.iter().chain(&edits.add) {
+        write::field(out, name.as_bytes(), value.as_bytes());
+    }
+    match framing {
+        // A method that usually has a body says that it has none.
+        Framing::None if head.framing == Framing::Length(0) => write::framing(out, head.framing),
+        framing => write::framing(out, framing),
+    }
+    write::end(out);
+}
+
+fn passes_up(field: &Field<'_>, trusted: bool) -> bool {
+    match field.known {
+        Known::Host | Known::ContentLength | Known::Expect => false,
+        Known::XForwardedFor | Known::XForwardedHost | Known::XForwardedProto => false,
+        Known::XRequestId => false,
+        Known::Forwarded => trusted,
+        Known::Traceparent => is_traceparent(field.value),
+        _ => true,
+    }
+}
+
+fn forwarded(
+    out: &mut Vec<u8>,
+    cx: &RequestCx,
+    head: &RequestHead,
+    seat: &Seat,
+    trusted: bool,
+    edits: &FieldEdits,
+) {
+    let mut peer = AddressText::default();
+    let peer = peer.write(seat.peer_ip());
+    let believed = |known| head.fields.get(known).filter(|_| trusted);
+    if !edits.drops(b"x-forwarded-for") {
+        out.extend_from_slice(b"x-forwarded-for: ");
+        for line in head.fields.all(Known::XForwardedFor).filter(|_| trusted) {
+            out.extend_from_slice(line);
+            out.extend_from_slice(b", ");
+        }
+        out.extend_from_slice(peer);
+        out.extend_from_slice(b"\r\n");
+    }
+    if !edits.drops(b"x-forwarded-proto") {
+        let scheme = seat.listener.scheme().as_bytes();
+        let proto = believed(Known::XForwardedProto).unwrap_or(scheme);
+        write::field(out, b"x-forwarded-proto", proto);
+    }
+    if !edits.drops(b"x-forwarded-host") && !head.authority().is_empty() {
+        let host = believed(Known::XForwardedHost).unwrap_or(head.authority().as_bytes());
+        write::field(out, b"x-forwarded-host", host);
+    }
+    if !edits.drops(b"x-request-id") {
+        write::field(out, b"x-request-id", cx.request_id.as_str().as_bytes());
+    }
+    let traced = head.fields.get(Known::Traceparent).is_some_and(is_traceparent);
+    if !traced && !edits.drops(b"traceparent") {
+        traceparent(out, cx);
+    }
+    let via: &[u8] = match head.version {
+        crate::h1::head::HttpVersion::Http10 => b"1.0 tidegate",
+        crate::h1::head::HttpVersion::Http11 => b"1.1 tidegate",
+        crate::h1::head::HttpVersion::Http2 => b"2.0 tidegate",
+    };
+    if !edits.drops(b"via") {
+        write::field(out, b"via", via);
+    }
+}
+
+/// Whether a value is a `traceparent` of version 00 (W3C Trace Context).
+fn is_traceparent(value: &[u8]) -> bool {
+    let hex = |part: &[u8]| part.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    let some = |part: &[u8]| part.iter().any(|byte| *byte != b'0');
+    value.len() == 55
+        && value.starts_with(b"00-")
+        && value[35] == b'-'
+        && value[52] == b'-'
+        && hex(&value[3..35])
+        && some(&value[3..35])
+        && hex(&value[36..52])
+        && some(&value[36..52])
+        && hex(&value[53..])
+}
+
+/// Begins a trace that nobody has asked to be kept: the sampled flag is off.
+fn traceparent(out: &mut Vec<u8>, cx: &RequestCx) {
+    const HEX: &[u8; 16] = b"0123456789abcdef";
+    let mut ids = [0; 24];
+    cx.worker.fill_random(&mut ids);
+    ids[15] |= 1;
+    ids[23] |= 1;
+    out.extend_from_slice(b"traceparent: 00-");
+    for (n, byte) in ids.iter().enumerate() {
+        if n == 16 {
+            out.push(b'-');
+        }
+        out.extend_from_slice(&[HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
+    }
+    out.extend_from_slice(b"-00\r\n");
+}
+
+/// An address as text without an allocation.
+#[derive(Debug, Default)]
+struct AddressText {
+    bytes: Vec<u8>,
+}
+
+impl AddressText {
+    fn write(&mut self, address: IpAddr) -> &[u8] {
+        use std::io::Write as _;
+        self.bytes.reserve(40);
+        // Writing to a Vec cannot fail.
+        let _ = write!(self.bytes, "{address}");
+        &self.bytes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn edge() -> EdgePolicy {
+        EdgePolicy {
+            trusted_proxies: vec!["10.0.0.0/8".parse().unwrap()],
+            version_header: true,
+        }
+    }
+
+    #[test]
+    fn the_client_is_the_rightmost_address_that_is_no_trusted_proxy() {
+        let cases: &[(&str, &[&str], &str)] = &[
+            ("1.2.3.4", &["9.9.9.9"], "1.2.3.4"),
+            ("10.0.0.1", &[], "10.0.0.1"),
+            ("10.0.0.1", &["9.9.9.9"], "9.9.9.9"),
+            ("10.0.0.1", &["6.6.6.6, 9.9.9.9, 10.0.0.7"], "9.9.9.9"),
+            ("10.0.0.1", &["6.6.6.6", "9.9.9.9"], "9.9.9.9"),
+            ("10.0.0.1", &["6.6.6.6, junk, 10.0.0.7"], "10.0.0.7"),
+            ("10.0.0.1", &["[2001:db8::1]:77"], "2001:db8::1"),
+            ("10.0.0.1", &["9.9.9.9:1234"], "9.9.9.9"),
+        ];
+        for (peer, lines, expect) in cases {
+            let mut fields = Fields::default();
+            for line in *lines {
+                fields.push(b"X-Forwarded-For", line.as_bytes());
+            }
+            let found = client_of(&edge(), peer.parse().unwrap(), &fields);
+            assert_eq!(found.to_string(), *expect, "{peer} {lines:?}");
+        }
+    }
+
+    #[test]
+    fn only_a_well_formed_traceparent_passes() {
+        let good = b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+        assert!(is_traceparent(good));
+        let zero = b"00-00000000000000000000000000000000-b7ad6b7169203331-01";
+        assert!(!is_traceparent(zero));
+        assert!(!is_traceparent(&good[..54]));
+        assert!(!is_traceparent(b"00-0AF7651916CD43DD8448EB211C80319C-b7ad6b7169203331-01"));
+    }
+}

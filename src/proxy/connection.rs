@@ -1,0 +1,349 @@
+//! One HTTP/1.1 client connection: read a head, have it served, carry bodies, keep alive.
+
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use tokio::io::AsyncWriteExt;
+
+use super::alarm::Alarm;
+use super::attempt::Attempt;
+use super::buffers::Scratch;
+use super::client::{Client, ClientBody, Upload};
+use super::context::RequestCx;
+use super::error::{ClientFault, Fault, ProxyError, Reason};
+use super::forward::{self, Outgoing};
+use super::listener::Seat;
+use super::respond::{self, Patience};
+use super::worker::Worker;
+use super::{Decision, admit, reply, tunnel};
+use crate::clock;
+use crate::h1::body::Decoder;
+use crate::h1::head::{Framing, HttpVersion, Method, ResponseHead};
+use crate::h1::write;
+use crate::net::Stream;
+
+/// After an answer that came before the whole request was read, so much of the rest is read and
+/// thrown away: closing at once would reset the connection and destroy the answer on its way.
+const LINGER_BYTES_MAX: u64 = 1024 * 1024;
+/// And for so long.
+const LINGER_MAX: Duration = Duration::from_secs(2);
+
+/// What happens to the connection after a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum After {
+    Keep,
+    Close,
+    /// The client may still be sending.
+    Linger,
+}
+
+/// A client connection between two requests. Small: ten thousand of these may be waiting.
+struct Connection {
+    worker: Rc<Worker>,
+    seat: Seat,
+    client: Client,
+    alarm: Alarm,
+}
+
+/// Serves a connection until either side ends it.
+pub async fn serve(worker: Rc<Worker>, seat: Seat, stream: Stream) {
+    let mut connection =
+        Connection { worker, seat, client: Client::new(stream), alarm: Alarm::default() };
+    let mut first = true;
+    loop {
+        let mut scratch = match connection.next_head(first).await {
+            Some(scratch) => scratch,
+            None => break,
+        };
+        // Boxed: the state of serving a request is large, and an idle connection must not hold it.
+        let after = Box::pin(connection.exchange(&mut scratch)).await;
+        connection.worker.buffers.give_scratch(scratch);
+        match after {
+            After::Keep => first = false,
+            After::Close => break,
+            After::Linger => {
+                connection.linger().await;
+                break;
+            }
+        }
+    }
+}
+
+impl Connection {
+    /// Waits for the next request head. `None` when the connection is over; what had to be said to
+    /// the client has been said.
+    async fn next_head(&mut self, first: bool) -> Option<Box<Scratch>> {
+        let limits = &self.seat.listener.plan.limits;
+        let head_limits = self.seat.listener.head_limits();
+        // A new connection has as long as a head may take; a kept one as long as it may be idle.
+        let patience = if first { limits.header_timeout } else { limits.idle_timeout };
+        let header_timeout = limits.header_timeout;
+        let mut deadline = clock::now() + patience;
+        let mut begun: Option<Box<Scratch>> = None;
+        let Self { worker, seat, client, alarm } = self;
+        if !client.unread().is_empty() {
+            begun = Some(worker.buffers.take_scratch());
+        }
+        loop {
+            if let Some(scratch) = &mut begun {
+                match scratch.request.parse(client.unread(), &head_limits) {
+                    Ok(Some(consumed)) => {
+                        client.consume(consumed);
+                        return begun;
+                    }
+                    Ok(None) => {}
+                    Err(error) => {
+                        self.refuse(&error.into()).await;
+                        return None;
+                    }
+                }
+            }
+            let is_idle = client.unread().is_empty();
+            let filled = poll_fn(|task| {
+                if is_idle && worker.is_draining() {
+                    return Poll::Ready(None);
+                }
+                match client.poll_fill(task, &worker.buffers) {
+                    Poll::Ready(Ok(count)) => Poll::Ready(Some(count)),
+                    Poll::Ready(Err(_)) => Poll::Ready(Some(0)),
+                    Poll::Pending => {
+                        if is_idle {
+                            worker.wake_on_drain(seat.id, task.waker());
+                        }
+                        alarm.poll(task, deadline).map(|()| None)
+                    }
+                }
+            });
+            match filled.await {
+                Some(0) => return None,
+                Some(_) if begun.is_none() => {
+                    deadline = clock::now() + header_timeout;
+                    begun = Some(worker.buffers.take_scratch());
+                }
+                Some(_) => {}
+                None if is_idle => return None,
+                None => {
+                    self.refuse(&ProxyError::new(Reason::SlowClient)).await;
+                    return None;
+                }
+            }
+        }
+    }
+
+    /// Answers what could not be read as a request, and ends the connection.
+    async fn refuse(&mut self, error: &ProxyError) {
+        self.worker.counts.borrow_mut().local_reply(error.reason);
+        let mut out = Vec::new();
+        reply::write_h1(&mut out, error, &reply::Shown::default());
+        if self.write(&out).await.is_ok() {
+            self.linger().await;
+        }
+    }
+
+    /// Serves one request from its head to the last byte of its answer.
+    async fn exchange(&mut self, scratch: &mut Scratch) -> After {
+        let Scratch { request, response, out } = scratch;
+        let edge = self.worker.lease();
+        let client = admit::client_of(&edge.snapshot.edge, self.seat.peer_ip(), &request.fields);
+        let listener = self.seat.listener.clone();
+        let mut cx = RequestCx::open(&self.worker, request, client, listener.plan.name.as_str());
+        let limits = &listener.plan.limits;
+        let mut upload = Upload::new(
+            Decoder::new(request.framing),
+            limits.max_body,
+            request.expect_continue,
+        );
+        out.clear();
+        let answered = match super::decide(&mut cx, request, &self.seat, limits.max_body).await {
+            Ok(Decision::Redirect { status, location }) => {
+                cx.reason = Some(Reason::Redirect);
+                self.redirect(&mut cx, &mut upload, (status, &location), out, request.keep_alive).await;
+                return self.after(&upload, request.keep_alive);
+            }
+            Ok(Decision::Forward { bytes, framing }) => {
+                let outgoing =
+                    Outgoing { head: request, bytes, framing, body_timeout: limits.body_timeout };
+                self.forward(&mut cx, outgoing, &mut upload, response).await
+            }
+            Err(error) => Err(error),
+        };
+        let mut attempt = match answered {
+            Ok(attempt) => attempt,
+            Err(error) => return self.give_error(cx, &error, &upload, request.keep_alive, out).await,
+        };
+        if response.status == 101 {
+            tunnel::run(cx, &mut self.client, attempt, response, out).await;
+            return After::Close;
+        }
+        let framing = respond::framing_down(response, request.version);
+        let keep = request.keep_alive
+            && !self.worker.is_draining()
+            && !matches!(framing, Framing::UntilClose)
+            && !upload.is_unbegun();
+        respond::head(out, &cx, response, request.version, listener.tls.is_some(), keep);
+        let patience = Patience {
+            read: cx.service().map_or(limits.send_timeout, |s| s.plan.policy.read_timeout),
+            send: limits.send_timeout,
+        };
+        let framing = if request.method == Method::Head { Framing::None } else { framing };
+        let carried = respond::carry(
+            &mut cx,
+            &mut self.client,
+            &mut upload,
+            &mut attempt,
+            &mut self.alarm,
+            out,
+            (response.status, framing),
+            patience,
+        );
+        match carried.await {
+            Ok(()) => {
+                attempt.finish(clock::now());
+                self.after(&upload, keep)
+            }
+            Err(fault) => {
+                broke_off(&mut cx, &fault, response);
+                After::Close
+            }
+        }
+    }
+
+    async fn forward(
+        &mut self,
+        cx: &mut RequestCx,
+        outgoing: Outgoing<'_>,
+        upload: &mut Upload,
+        response: &mut ResponseHead,
+    ) -> Result<Attempt, ProxyError> {
+        let speaks_interim = outgoing.head.version == HttpVersion::Http11;
+        let worker = self.worker.clone();
+        let mut interims = Vec::new();
+        let mut body = ClientBody { client: &mut self.client, upload, buffers: &worker.buffers };
+        let mut interim = |head: &ResponseHead| {
+            if speaks_interim {
+                write::status_line(&mut interims, head.status);
+                for field in head.fields.iter().filter(|field| !field.hop) {
+                    write::field(&mut interims, field.name, field.value);
+                }
+                write::end(&mut interims);
+            }
+        };
+        let answered =
+            forward::answer(cx, outgoing, &mut body, response, &mut self.alarm, &mut interim).await;
+        if !interims.is_empty() {
+            self.write(&interims).await.map_err(ProxyError::from)?;
+        }
+        answered
+    }
+
+    /// The connection after a complete answer.
+    fn after(&self, upload: &Upload, keep: bool) -> After {
+        match (upload.is_done(), keep && !self.worker.is_draining()) {
+            (true, true) => After::Keep,
+            (true, false) => After::Close,
+            (false, _) => After::Linger,
+        }
+    }
+
+    async fn give_error(
+        &mut self,
+        mut cx: RequestCx,
+        error: &ProxyError,
+        upload: &Upload,
+        keep: bool,
+        out: &mut Vec<u8>,
+    ) -> After {
+        cx.reason = Some(error.reason);
+        let status = reply::status(error.reason);
+        if error.reason == Reason::ClientGone {
+            cx.close(status);
+            return After::Close;
+        }
+        let keep = keep && upload.is_done() && !self.worker.is_draining();
+        out.clear();
+        let version = cx.version().filter(|_| cx.entry.snapshot.edge.version_header);
+        let shown = reply::Shown {
+            request_id: cx.request_id.as_str(),
+            version: version.map(|version| version.name.as_str()),
+            bare: cx.method == Method::Head,
+            keep,
+        };
+        reply::write_h1(out, error, &shown);
+        cx.bytes_in = upload.received;
+        cx.bytes_out = out.len() as u64;
+        cx.close(status);
+        match self.write(out).await {
+            Ok(()) => self.after(upload, keep),
+            Err(_) => After::Close,
+        }
+    }
+
+    async fn redirect(
+        &mut self,
+        cx: &mut RequestCx,
+        upload: &mut Upload,
+        (status, location): (u16, &str),
+        out: &mut Vec<u8>,
+        keep: bool,
+    ) {
+        write::status_line(out, status);
+        write::field(out, b"location", location.as_bytes());
+        write::field(out, b"content-length", b"0");
+        write::field(out, b"x-request-id", cx.request_id.as_str().as_bytes());
+        if !keep || !upload.is_done() || self.worker.is_draining() {
+            write::field(out, b"connection", b"close");
+        }
+        write::end(out);
+        cx.bytes_out = out.len() as u64;
+        cx.close(status);
+        // A client that does not take it is noticed by the next read.
+        let _ = self.write(out).await;
+    }
+
+    async fn write(&mut self, bytes: &[u8]) -> Result<(), ClientFault> {
+        let deadline = clock::now() + self.seat.listener.plan.limits.send_timeout;
+        let Self { client, alarm, .. } = self;
+        let mut written = 0;
+        let write = poll_fn(|task| client.poll_write(task, bytes, &[], &mut written));
+        alarm.guard(deadline, write).await.unwrap_or(Err(ClientFault::Slow))
+    }
+
+    /// Says that no more will come, and reads what is still on its way.
+    async fn linger(&mut self) {
+        let deadline: Instant = clock::now() + LINGER_MAX;
+        let Self { worker, client, alarm, .. } = self;
+        let mut thrown = 0;
+        let lingering = async {
+            if client.stream.shutdown().await.is_err() {
+                return;
+            }
+            while thrown < LINGER_BYTES_MAX {
+                client.consume(client.unread().len());
+                match poll_fn(|task| client.poll_fill(task, &worker.buffers)).await {
+                    Ok(0) | Err(_) => return,
+                    Ok(count) => thrown += count as u64,
+                }
+            }
+        };
+        alarm.guard(deadline, lingering).await;
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.client.consume(self.client.unread().len());
+        self.client.rest(&self.worker.buffers);
+    }
+}
+
+/// Closes the books of an answer that ended in its middle. The client saw its status; the version
+/// is charged with the failure when it was the upstream's.
+fn broke_off(cx: &mut RequestCx, fault: &Fault, answer: &ResponseHead) {
+    match fault {
+        Fault::Client(_) => cx.reason = Some(Reason::ClientGone),
+        Fault::Upstream(fault) => cx.charge(fault.reason()),
+    }
+    cx.close(answer.status);
+}

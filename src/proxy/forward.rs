@@ -1,0 +1,338 @@
+//! Attempts: which endpoint, how long, and whether a failure may be tried again.
+//!
+//! A request is tried again only if the upstream certainly saw nothing of it, or if repeating it is
+//! safe and nothing of its body is lost. Each attempt chooses by the revision in force when its
+//! first byte is about to be written.
+
+use std::future::poll_fn;
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use super::alarm::Alarm;
+use super::assign;
+use super::attempt::Attempt;
+use super::body::BodySource;
+use super::context::{Assigned, RequestCx};
+use super::error::{ClientFault, Fault, ProxyError, Reason, UpstreamFault};
+use super::pool::{Connection, InFlight};
+use super::upstream_h2;
+use crate::clock;
+use crate::h1::head::{Framing, RequestHead, ResponseHead};
+use crate::net;
+use crate::route::matcher::RequestView;
+use crate::snapshot::Service;
+use crate::split::Cause;
+use crate::upstream::{Version, pick};
+
+/// What is sent up, made once and sent by every attempt.
+#[derive(Debug)]
+pub struct Outgoing<'a> {
+    pub head: &'a RequestHead,
+    /// The head as bytes.
+    pub bytes: Vec<u8>,
+    pub framing: Framing,
+    /// How long the client may send nothing of its body.
+    pub body_timeout: Duration,
+}
+
+/// What an attempt's failures have used up.
+#[derive(Debug, Default)]
+struct Tries {
+    retries: u32,
+    rescued: bool,
+    /// A kept connection that was closed meanwhile is replaced for nothing, but not for ever.
+    stale: u32,
+    failed_endpoint: Option<u32>,
+}
+
+/// A fresh connection is tried so often after kept ones turned out to be closed.
+const STALE_MAX: u32 = 3;
+
+/// Receives the interim heads (1xx) that come before an answer.
+pub type Interim<'a> = &'a mut dyn FnMut(&ResponseHead);
+
+/// Sends the request until it has an answer's head, which is left in `answer`.
+pub async fn answer(
+    cx: &mut RequestCx,
+    mut outgoing: Outgoing<'_>,
+    body: &mut dyn BodySource,
+    answer: &mut ResponseHead,
+    alarm: &mut Alarm,
+    interim: Interim<'_>,
+) -> Result<Attempt, ProxyError> {
+    let mut tries = Tries::default();
+    let mut deadline = None;
+    cx.upstream_began = Some(cx.arrived);
+    loop {
+        let service = current_service(cx, outgoing.head)?;
+        let policy = &service.plan.policy;
+        let deadline = *deadline.get_or_insert_with(|| clock::now() + policy.timeout);
+        let mut attempt = match begin(cx, &mut outgoing, &tries, deadline, alarm).await? {
+            Begun::Attempt(attempt) => attempt,
+            Begun::Again => continue,
+            Begun::Failed(fault) => {
+                decide(cx, fault, &outgoing, &mut tries)?;
+                continue;
+            }
+        };
+        cx.attempts += 1;
+        let window = Window { deadline, timeout: policy.timeout, body: outgoing.body_timeout };
+        match head(&mut attempt, body, answer, alarm, window, interim).await {
+            Ok(()) => {
+                cx.upstream_answered = Some(clock::now());
+                note_success(cx);
+                return Ok(attempt);
+            }
+            Err(Fault::Client(fault)) => return Err(fault.into()),
+            Err(Fault::Upstream(fault)) => {
+                outgoing.bytes = attempt.take_head();
+                drop(attempt);
+                decide(cx, fault, &outgoing, &mut tries)?;
+            }
+        }
+    }
+}
+
+/// The service by the revision in force. If it changed since the version was chosen, the version is
+/// chosen anew: this is what keeps an attempt from going to a version after its cutover.
+fn current_service(cx: &mut RequestCx, head: &RequestHead) -> Result<ServiceRef, ProxyError> {
+    let lease = cx.worker.lease();
+    let Some(assigned) = cx.assigned else { return Err(ProxyError::new(Reason::NoEndpoint)) };
+    if lease.number != cx.lease.number {
+        let old = cx.lease.snapshot.services[assigned.service].clone();
+        if let Some(place) = lease.snapshot.place_of(&old.name) {
+            let new = &lease.snapshot.services[place];
+            let mut next = Assigned { service: place, ..assigned };
+            if !std::sync::Arc::ptr_eq(&old, new) {
+                let view = RequestView::from(head);
+                let choice = assign::choose(&cx.worker, new, &view, cx.client, cx.new_cohort);
+                let choice = choice.map_err(ProxyError::new)?;
+                cx.new_cohort = choice.new_cohort;
+                next.version = choice.version;
+                next.cause = choice.cause;
+                if !choice.usable {
+                    cx.lease = lease;
+                    cx.assigned = Some(next);
+                    return Err(ProxyError::new(Reason::NoEndpoint));
+                }
+            }
+            cx.lease = lease;
+            cx.assigned = Some(next);
+        }
+    }
+    Ok(ServiceRef { lease: cx.lease.clone(), place: cx.assigned.map_or(0, |a| a.service) })
+}
+
+/// A service that lives as long as its lease.
+#[derive(Debug)]
+struct ServiceRef {
+    lease: super::worker::Lease,
+    place: usize,
+}
+
+impl std::ops::Deref for ServiceRef {
+    type Target = Service;
+    fn deref(&self) -> &Service {
+        &self.lease.snapshot.services[self.place]
+    }
+}
+
+enum Begun {
+    Attempt(Attempt),
+    /// A revision came while connecting: choose again.
+    Again,
+    Failed(UpstreamFault),
+}
+
+async fn begin(
+    cx: &mut RequestCx,
+    outgoing: &mut Outgoing<'_>,
+    tries: &Tries,
+    deadline: Instant,
+    alarm: &mut Alarm,
+) -> Result<Begun, ProxyError> {
+    let lease = cx.lease.clone();
+    let worker = cx.worker.clone();
+    let Some(assigned) = cx.assigned else { return Err(ProxyError::new(Reason::NoEndpoint)) };
+    let service: &Service = &lease.snapshot.services[assigned.service];
+    let version: &Version = &service.versions[assigned.version];
+    let now = clock::now();
+    let load = |id| worker.pools.load(id);
+    let (entropy, ms) = (worker.entropy(), clock::process_ms(now));
+    let Some(place) = pick::pick(version, entropy, ms, tries.failed_endpoint, load) else {
+        cx.endpoint = None;
+        return Ok(Begun::Failed(UpstreamFault::NoEndpoint));
+    };
+    cx.endpoint = Some(place);
+    let endpoint = &version.endpoints[place].endpoint;
+    let pool = worker.pools.endpoint(endpoint.id);
+    let version_load = worker.pools.version(version.id);
+    let flight = InFlight::begin(version_load.clone(), pool.clone());
+    if version.plan.protocol.is_h2() {
+        let timeout = service.plan.policy.connect_timeout;
+        let sender = upstream_h2::sender(endpoint, &pool, version_load, timeout).await;
+        if worker.shared.store.number() != lease.number {
+            return Ok(Begun::Again);
+        }
+        return Ok(match sender {
+            Ok(sender) => Begun::Attempt(Attempt::h2(&worker, sender, flight, outgoing)),
+            Err(fault) => Begun::Failed(fault),
+        });
+    }
+    let connection = match pool.take() {
+        Some(connection) => connection,
+        None => {
+            let timeout = now + service.plan.policy.connect_timeout;
+            let addresses = endpoint.addresses().clone();
+            let turn = pool.turn.replace(pool.turn.get().wrapping_add(1));
+            let connect = Box::pin(net::connect(&addresses, turn, endpoint.tls.as_ref()));
+            match alarm.guard(timeout.min(deadline), connect).await {
+                Some(Ok(stream)) => Connection::new(stream, version_load),
+                Some(Err(error)) => return Ok(Begun::Failed(UpstreamFault::Connect(error))),
+                None => return Ok(Begun::Failed(UpstreamFault::ConnectTimeout)),
+            }
+        }
+    };
+    // The fence: between this look and the first byte there is no await.
+    if worker.shared.store.number() != lease.number {
+        pool.give(connection, now);
+        return Ok(Begun::Again);
+    }
+    Ok(Begun::Attempt(Attempt::h1(&worker, connection, flight, outgoing)))
+}
+
+/// The deadlines of waiting for an answer's head.
+struct Window {
+    /// For the head, once the whole request is up.
+    deadline: Instant,
+    timeout: Duration,
+    /// How long the client may send nothing of its body.
+    body: Duration,
+}
+
+async fn head(
+    attempt: &mut Attempt,
+    body: &mut dyn BodySource,
+    answer: &mut ResponseHead,
+    alarm: &mut Alarm,
+    window: Window,
+    interim: Interim<'_>,
+) -> Result<(), Fault> {
+    let mut progress: Option<(u64, Instant)> = None;
+    poll_fn(|task| {
+        if !attempt.is_sent()
+            && let Poll::Ready(Err(fault)) = attempt.poll_upload(task, body)
+        {
+            return Poll::Ready(Err(fault));
+        }
+        while let Poll::Ready(came) = attempt.poll_head(task, answer) {
+            came?;
+            if answer.status >= 200 || answer.status == 101 {
+                return Poll::Ready(Ok(()));
+            }
+            if answer.status != 100 {
+                interim(answer);
+            }
+        }
+        // While a body goes up, what counts is that it moves; after that, the head's deadline.
+        let (limit, fault) = match attempt.is_sent() {
+            true if progress.is_none() => (window.deadline, Fault::Upstream(UpstreamFault::Timeout)),
+            true => {
+                let since = progress.map_or(window.deadline, |(_, at)| at + window.timeout);
+                (since.max(window.deadline), Fault::Upstream(UpstreamFault::Timeout))
+            }
+            false => {
+                let moved = attempt.uploaded();
+                let since = match progress {
+                    Some((before, at)) if before == moved => at,
+                    _ => {
+                        let now = clock::now();
+                        progress = Some((moved, now));
+                        now
+                    }
+                };
+                (since + window.body, Fault::Client(ClientFault::Slow))
+            }
+        };
+        alarm.poll(task, limit).map(|()| Err(fault))
+    })
+    .await
+}
+
+fn note_success(cx: &RequestCx) {
+    if let Some((version, place)) = cx.version().zip(cx.endpoint) {
+        version.endpoints[place].endpoint.note_success();
+    }
+}
+
+/// After a failed attempt: charges it, and either prepares another or gives the failure back.
+fn decide(
+    cx: &mut RequestCx,
+    fault: UpstreamFault,
+    outgoing: &Outgoing<'_>,
+    tries: &mut Tries,
+) -> Result<(), ProxyError> {
+    let reason = fault.reason();
+    let failed = ProxyError::new(reason);
+    let lease = cx.lease.clone();
+    let Some(assigned) = cx.assigned else { return Err(failed) };
+    let service: &Service = &lease.snapshot.services[assigned.service];
+    let version = &service.versions[assigned.version];
+    let repeatable = outgoing.head.method.is_idempotent() && outgoing.framing == Framing::None;
+    if matches!(fault, UpstreamFault::Stale) && repeatable && tries.stale < STALE_MAX {
+        tries.stale += 1;
+        return Ok(());
+    }
+    if let Some(place) = cx.endpoint {
+        let endpoint = &version.endpoints[place].endpoint;
+        tries.failed_endpoint = Some(endpoint.id);
+        let now = clock::process_ms(clock::now());
+        if endpoint.note_failure(now, &version.plan.outlier) {
+            tracing::warn!(
+                service = %service.name, version = %version.name, endpoint = endpoint.label,
+                "endpoint ejected after failures in a row"
+            );
+        }
+        tracing::debug!(endpoint = endpoint.label, ?fault, "attempt failed");
+    }
+    if !repeatable && !fault.is_unsent() {
+        return Err(failed);
+    }
+    let status = super::reply::status(reason);
+    let policy = &service.plan.policy;
+    let elsewhere = version.endpoints.len() > 1 || !can_rescue(service, assigned, tries);
+    if tries.retries < policy.retries.attempts
+        && elsewhere
+        && version.is_usable()
+        && cx.worker.budgets.spend(&service.name, policy.retries.budget_percent)
+    {
+        tries.retries += 1;
+        let mut counts = cx.worker.counts.borrow_mut();
+        counts.retry(version.id, reason);
+        counts.failed_attempt(version.id, status);
+        return Ok(());
+    }
+    if can_rescue(service, assigned, tries)
+        && let Some(other) = other_version(cx, service, assigned.version)
+    {
+        tries.rescued = true;
+        tries.failed_endpoint = None;
+        let mut counts = cx.worker.counts.borrow_mut();
+        counts.failed_attempt(version.id, status);
+        counts.rescue(&service.name, &version.name, &service.versions[other].name);
+        cx.assigned = Some(Assigned { version: other, cause: Cause::Rescue, ..assigned });
+        return Ok(());
+    }
+    Err(failed)
+}
+
+/// A pinned request is not rescued: a tester who asked for a version must see it fail.
+fn can_rescue(service: &Service, assigned: Assigned, tries: &Tries) -> bool {
+    let pinned = matches!(assigned.cause, Cause::Pin(_));
+    service.plan.policy.rescue && !tries.rescued && !pinned
+}
+
+fn other_version(cx: &RequestCx, service: &Service, failed: usize) -> Option<usize> {
+    let usable = |version: usize| version != failed && service.versions[version].is_usable();
+    service.split.draw(cx.worker.entropy(), usable)
+}

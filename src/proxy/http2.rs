@@ -1,0 +1,395 @@
+//! HTTP/2 clients: hyper speaks the protocol, the request path is the same.
+
+use std::convert::Infallible;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::{Request, Response, StatusCode};
+use http_body::{Body, Frame};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+
+use super::alarm::Alarm;
+use super::attempt::Attempt;
+use super::body::{BodySource, Progress};
+use super::buffers::Scratch;
+use super::context::RequestCx;
+use super::cork::Cork;
+use super::error::{ClientFault, ProxyError, Reason};
+use super::forward::{self, Outgoing};
+use super::listener::Seat;
+use super::upstream_h2::{LocalExecutor, map_of};
+use super::worker::Worker;
+use super::{Decision, admit, reply, respond};
+use crate::clock;
+use crate::h1::fields::{Fields, Known};
+use crate::h1::head::{Framing, HeadError, Method, RequestHead, ResponseHead};
+use crate::net::Stream;
+
+/// Streams a client may have open at once.
+const STREAMS_MAX: u32 = 128;
+/// A keep-alive ping is sent to a client that was silent for so long, and answered within.
+const PING_EVERY: Duration = Duration::from_secs(30);
+
+/// Serves a connection until either side ends it.
+pub async fn serve(worker: Rc<Worker>, seat: Seat, stream: Stream) {
+    let seat = Rc::new(seat);
+    let limits = &seat.listener.plan.limits;
+    let mut builder = hyper::server::conn::http2::Builder::new(LocalExecutor);
+    builder
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(STREAMS_MAX)
+        .max_header_list_size(u32::try_from(limits.max_header_bytes).unwrap_or(u32::MAX))
+        .max_pending_accept_reset_streams(20)
+        .max_local_error_reset_streams(64)
+        .keep_alive_interval(PING_EVERY)
+        .keep_alive_timeout(PING_EVERY);
+    let service = {
+        let (worker, seat) = (worker.clone(), seat.clone());
+        service_fn(move |request| {
+            let (worker, seat) = (worker.clone(), seat.clone());
+            async move { Ok::<_, Infallible>(answer(worker, seat, request).await) }
+        })
+    };
+    let io = TokioIo::new(Cork::new(stream));
+    let mut connection = std::pin::pin!(builder.serve_connection(io, service));
+    let mut leaving = false;
+    let ended = poll_fn(|task| {
+        if worker.is_draining() && !leaving {
+            leaving = true;
+            connection.as_mut().graceful_shutdown();
+        }
+        worker.wake_on_drain(seat.id, task.waker());
+        connection.as_mut().poll(task)
+    });
+    if let Err(error) = ended.await {
+        tracing::debug!(%error, "an HTTP/2 connection ended");
+    }
+}
+
+async fn answer(worker: Rc<Worker>, seat: Rc<Seat>, request: Request<Incoming>) -> Response<DownBody> {
+    let mut scratch = worker.buffers.take_scratch();
+    let (parts, incoming) = request.into_parts();
+    let limits = &seat.listener.plan.limits;
+    let mut body = StreamBody::new(incoming, limits.max_body);
+    if let Err(error) = read_head(&mut scratch.request, &parts, &body, &seat) {
+        let error = ProxyError::from(error);
+        worker.counts.borrow_mut().local_reply(error.reason);
+        return problem(&error, "", None);
+    }
+    let edge = worker.lease();
+    let client = admit::client_of(&edge.snapshot.edge, seat.peer_ip(), &scratch.request.fields);
+    let listener = seat.listener.plan.name.as_str();
+    let mut cx = RequestCx::open(&worker, &scratch.request, client, listener);
+    let mut alarm = Alarm::default();
+    let exchanged = exchange(&mut cx, &mut scratch, &seat, &mut body, &mut alarm).await;
+    match exchanged {
+        Ok(Exchanged::Redirect(status, location)) => {
+            cx.reason = Some(Reason::Redirect);
+            cx.close(status);
+            let mut response = Response::new(DownBody::empty());
+            *response.status_mut() = status_of(status);
+            if let Ok(location) = http::HeaderValue::from_str(&location) {
+                response.headers_mut().insert(http::header::LOCATION, location);
+            }
+            response
+        }
+        Ok(Exchanged::Answer(attempt)) => {
+            let is_tls = seat.listener.tls.is_some();
+            let response = head_down(&cx, &scratch.response, is_tls);
+            let read = cx.service().map(|service| service.plan.policy.read_timeout);
+            let streaming = Streaming {
+                status: scratch.response.status,
+                cx,
+                attempt: *attempt,
+                body,
+                alarm,
+                since: clock::now(),
+                patience: read.unwrap_or(limits.send_timeout),
+                trailers_sent: false,
+            };
+            worker.buffers.give_scratch(scratch);
+            response.map(|()| DownBody { kind: Kind::Stream(Box::new(streaming)) })
+        }
+        Err(error) => {
+            cx.reason = Some(error.reason);
+            cx.close(reply::status(error.reason));
+            let edge = &cx.entry.snapshot.edge;
+            let version = cx.version().filter(|_| edge.version_header);
+            problem(&error, cx.request_id.as_str(), version.map(|v| v.name.as_str()))
+        }
+    }
+}
+
+fn read_head(
+    head: &mut RequestHead,
+    parts: &http::request::Parts,
+    body: &StreamBody,
+    seat: &Seat,
+) -> Result<(), HeadError> {
+    let target = parts.uri.path_and_query().map_or("/", |target| target.as_str());
+    let authority = parts.uri.authority().map_or("", |authority| authority.as_str());
+    let limits = seat.listener.head_limits();
+    head.begin_h2(parts.method.as_str(), target, authority, &limits)?;
+    for (name, value) in &parts.headers {
+        head.fields.push(name.as_str().as_bytes(), value.as_bytes());
+    }
+    let length = head.fields.get(Known::ContentLength);
+    let length = length.and_then(|value| std::str::from_utf8(value).ok()?.parse().ok());
+    let framing = match length {
+        Some(length) => Framing::Length(length),
+        None if body.incoming.is_end_stream() => Framing::None,
+        None => Framing::Chunked,
+    };
+    head.finish_h2(framing)
+}
+
+enum Exchanged {
+    Answer(Box<Attempt>),
+    Redirect(u16, String),
+}
+
+async fn exchange(
+    cx: &mut RequestCx,
+    scratch: &mut Scratch,
+    seat: &Seat,
+    body: &mut StreamBody,
+    alarm: &mut Alarm,
+) -> Result<Exchanged, ProxyError> {
+    let limits = &seat.listener.plan.limits;
+    match super::decide(cx, &scratch.request, seat, limits.max_body).await? {
+        Decision::Redirect { status, location } => Ok(Exchanged::Redirect(status, location)),
+        Decision::Forward { bytes, framing } => {
+            let head = &scratch.request;
+            let outgoing = Outgoing { head, bytes, framing, body_timeout: limits.body_timeout };
+            // hyper cannot send interim heads.
+            let mut interim = |_: &ResponseHead| {};
+            let answer = &mut scratch.response;
+            let attempt = forward::answer(cx, outgoing, body, answer, alarm, &mut interim).await?;
+            Ok(Exchanged::Answer(Box::new(attempt)))
+        }
+    }
+}
+
+fn status_of(status: u16) -> StatusCode {
+    StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY)
+}
+
+fn head_down(cx: &RequestCx, answer: &ResponseHead, is_tls: bool) -> Response<()> {
+    let mut response = Response::new(());
+    *response.status_mut() = status_of(answer.status);
+    let mut fields = Fields::default();
+    respond::fields_down(cx, answer, is_tls, |name, value| fields.push(name, value));
+    let bodiless = cx.method == Method::Head || answer.status == 304;
+    match (answer.framing, answer.fields.get(Known::ContentLength)) {
+        (_, Some(length)) if bodiless => fields.push(b"content-length", length),
+        (Framing::Length(length), _) => {
+            fields.push(b"content-length", length.to_string().as_bytes());
+        }
+        _ => {}
+    }
+    *response.headers_mut() = map_of(&fields);
+    response
+}
+
+fn problem(error: &ProxyError, request_id: &str, version: Option<&str>) -> Response<DownBody> {
+    let mut response = Response::new(DownBody::text(reply::body(error, request_id)));
+    *response.status_mut() = status_of(reply::status(error.reason));
+    let retry = reply::retry_after(error.reason).map(|seconds| seconds.to_string());
+    let fields = [
+        ("content-type", Some("application/problem+json")),
+        ("retry-after", retry.as_deref()),
+        ("x-request-id", Some(request_id).filter(|id| !id.is_empty())),
+        ("x-tidegate-version", version),
+    ];
+    for (name, value) in fields {
+        if let Some(value) = value.and_then(|value| http::HeaderValue::from_str(value).ok()) {
+            response.headers_mut().insert(name, value);
+        }
+    }
+    response
+}
+
+/// A client's request body as it comes over HTTP/2.
+#[derive(Debug)]
+struct StreamBody {
+    incoming: Incoming,
+    data: Bytes,
+    trailers: Fields,
+    ended: bool,
+    received: u64,
+    max: u64,
+}
+
+impl StreamBody {
+    fn new(incoming: Incoming, max: Option<u64>) -> Self {
+        let (data, trailers) = (Bytes::new(), Fields::default());
+        let max = max.unwrap_or(u64::MAX);
+        Self { incoming, data, trailers, ended: false, received: 0, max }
+    }
+}
+
+impl BodySource for StreamBody {
+    fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Result<Progress, ClientFault>> {
+        loop {
+            if !self.data.is_empty() {
+                return Poll::Ready(Ok(Progress::Data));
+            }
+            if self.ended {
+                return Poll::Ready(Ok(Progress::End));
+            }
+            match ready!(Pin::new(&mut self.incoming).poll_frame(cx)) {
+                None => self.ended = true,
+                Some(Err(_)) => return Poll::Ready(Err(ClientFault::Gone)),
+                Some(Ok(frame)) => match frame.into_data() {
+                    Ok(data) => {
+                        self.received += data.len() as u64;
+                        if self.received > self.max {
+                            return Poll::Ready(Err(ClientFault::TooLarge));
+                        }
+                        self.data = data;
+                    }
+                    Err(frame) => {
+                        for (name, value) in frame.trailers_ref().into_iter().flatten() {
+                            self.trailers.push(name.as_str().as_bytes(), value.as_bytes());
+                        }
+                    }
+                },
+            }
+        }
+    }
+
+    fn data(&self) -> &[u8] {
+        &self.data
+    }
+
+    fn consume(&mut self, count: usize) {
+        drop(self.data.split_to(count));
+    }
+
+    fn trailers(&self) -> Option<&Fields> {
+        Some(&self.trailers).filter(|fields| !fields.is_empty())
+    }
+}
+
+/// The answer's body as hyper pulls it.
+#[derive(Debug)]
+pub struct DownBody {
+    kind: Kind,
+}
+
+#[derive(Debug)]
+enum Kind {
+    Text(Option<Bytes>),
+    Stream(Box<Streaming>),
+}
+
+#[derive(Debug)]
+struct Streaming {
+    cx: RequestCx,
+    status: u16,
+    attempt: Attempt,
+    body: StreamBody,
+    alarm: Alarm,
+    since: Instant,
+    patience: Duration,
+    trailers_sent: bool,
+}
+
+impl DownBody {
+    fn empty() -> Self {
+        Self { kind: Kind::Text(None) }
+    }
+
+    fn text(text: String) -> Self {
+        Self { kind: Kind::Text(Some(text.into())) }
+    }
+}
+
+impl Body for DownBody {
+    type Data = Bytes;
+    type Error = Arc<str>;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Arc<str>>>> {
+        match &mut self.kind {
+            Kind::Text(text) => Poll::Ready(text.take().map(|text| Ok(Frame::data(text)))),
+            Kind::Stream(streaming) => streaming.poll_frame(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.kind {
+            Kind::Text(text) => text.is_none(),
+            Kind::Stream(streaming) => {
+                streaming.attempt.is_complete() && streaming.attempt.trailers().is_none()
+            }
+        }
+    }
+}
+
+impl Streaming {
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Arc<str>>>> {
+        if !self.attempt.is_sent()
+            && let Poll::Ready(Err(_)) = self.attempt.poll_upload(cx, &mut self.body)
+        {
+            return Poll::Ready(Some(Err("the request body broke off".into())));
+        }
+        match self.attempt.poll_piece(cx) {
+            Poll::Ready(Ok(true)) => {
+                let data = Bytes::copy_from_slice(self.attempt.piece());
+                self.cx.bytes_out += data.len() as u64;
+                self.since = clock::now();
+                if self.attempt.is_complete() && self.attempt.trailers().is_none() {
+                    self.finish();
+                }
+                Poll::Ready(Some(Ok(Frame::data(data))))
+            }
+            Poll::Ready(Ok(false)) => {
+                self.finish();
+                let trailers = self.attempt.trailers().filter(|_| !self.trailers_sent);
+                let frame = trailers.map(|fields| Ok(Frame::trailers(map_of(fields))));
+                self.trailers_sent = true;
+                Poll::Ready(frame)
+            }
+            Poll::Ready(Err(fault)) => Poll::Ready(Some(Err(self.broke(fault.reason())))),
+            Poll::Pending => {
+                ready!(self.alarm.poll(cx, self.since + self.patience));
+                Poll::Ready(Some(Err(self.broke(Reason::UpstreamTimeout))))
+            }
+        }
+    }
+
+    fn finish(&mut self) {
+        self.cx.bytes_in = self.body.received;
+        self.cx.close(self.status);
+        self.attempt.finish(clock::now());
+    }
+
+    fn broke(&mut self, reason: Reason) -> Arc<str> {
+        self.cx.charge(reason);
+        self.cx.close(self.status);
+        reply::title(reason).into()
+    }
+}
+
+impl Drop for Streaming {
+    fn drop(&mut self) {
+        // hyper drops a body whose end it knows of without asking again.
+        match self.attempt.is_complete() {
+            true => self.finish(),
+            false => {
+                self.cx.reason = self.cx.reason.or(Some(Reason::ClientGone));
+                self.cx.close(self.status);
+            }
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! The data plane: what happens to one request, top to bottom.
+//!
+//! Numbers are those of the journey in ARCHITECTURE.md. This file decides *order* only; decisions
+//! live in `route`, `split` and `assign`, bytes in `admit`, `forward` and `respond`.
+
+mod admit;
+mod alarm;
+mod assign;
+mod attempt;
+mod body;
+mod budget;
+mod buffers;
+mod client;
+mod connection;
+mod context;
+mod cork;
+pub mod counters;
+pub mod error;
+mod exchange;
+mod forward;
+mod hold;
+mod http2;
+pub mod listener;
+mod pool;
+pub mod record;
+pub mod reply;
+mod respond;
+mod tunnel;
+mod upstream_h2;
+pub mod worker;
+
+pub use self::assign::id_text;
+
+use self::context::{Assigned, RequestCx};
+use self::error::{ProxyError, Reason};
+use self::listener::Seat;
+use crate::h1::head::{Framing, RequestHead};
+use crate::route::Action;
+use crate::route::matcher::RequestView;
+
+/// What is to be done with a request.
+#[derive(Debug)]
+enum Decision {
+    /// Send this head up, and the body framed so behind it.
+    Forward { bytes: Vec<u8>, framing: Framing },
+    /// Answer with a redirect.
+    Redirect { status: u16, location: String },
+}
+
+/// Finds the route and the version of a request, whatever protocol it came by.
+///
+/// Waits only while the service holds its requests; from the lease that is taken after that to the
+/// choice there is no await.
+async fn decide(
+    cx: &mut RequestCx,
+    head: &RequestHead,
+    seat: &Seat,
+    max_body: Option<u64>,
+) -> Result<Decision, ProxyError> {
+    let view = RequestView::from(head);
+    if let (Framing::Length(length), Some(max)) = (head.framing, max_body)
+        && length > max
+    {
+        return Err(ProxyError::new(Reason::BodyTooLarge));
+    }
+    let entry = cx.entry.clone();
+    let found = entry.snapshot.routes.find(&view).ok_or(ProxyError::new(Reason::NoRoute))?; // 4
+    cx.route = Some(found.index);
+    let place = match &found.route.action {
+        Action::Redirect(redirect) => {
+            let scheme = seat.listener.scheme();
+            let authority = head.authority();
+            let prefix = found.matched_prefix;
+            let location =
+                redirect.location(scheme, authority, head.path(), head.query(), prefix);
+            return Ok(Decision::Redirect { status: redirect.status, location });
+        }
+        Action::Forward { index, .. } => *index,
+    };
+    let service = entry.snapshot.services[place].clone();
+    let mut place = place;
+    if service.hold.is_some() {
+        hold::wait(&cx.worker, &service, head.method).await?;
+        cx.lease = cx.worker.lease();
+        let gone = ProxyError::new(Reason::NoRoute);
+        place = cx.lease.snapshot.place_of(&service.name).ok_or(gone)?;
+    }
+    let service = &cx.lease.snapshot.services[place];
+    cx.worker.budgets.earn(&service.name);
+    let choice = assign::choose(&cx.worker, service, &view, cx.client, None); // 5
+    let choice = choice.map_err(ProxyError::new)?;
+    cx.new_cohort = choice.new_cohort;
+    cx.assigned =
+        Some(Assigned { service: place, version: choice.version, cause: choice.cause });
+    if !choice.usable {
+        return Err(ProxyError::new(Reason::NoEndpoint));
+    }
+    let framing = match head.framing {
+        Framing::Length(0) => Framing::None,
+        framing => framing,
+    };
+    let mut bytes = Vec::with_capacity(1024);
+    admit::upstream_head(&mut bytes, cx, head, &found, seat, framing); // 3: what goes up
+    Ok(Decision::Forward { bytes, framing })
+}

@@ -1,0 +1,222 @@
+//! The answer on its way to an HTTP/1.1 client: its head made anew, its body carried.
+
+use std::future::poll_fn;
+use std::task::Poll;
+use std::time::Duration;
+
+use super::alarm::Alarm;
+use super::assign::id_text;
+use super::attempt::Attempt;
+use super::client::{Client, ClientBody, Upload};
+use super::context::RequestCx;
+use super::error::{ClientFault, Fault, UpstreamFault};
+use crate::clock;
+use crate::h1::body::Encoder;
+use crate::h1::fields::{Field, Known};
+use crate::h1::head::{Framing, HttpVersion, Method, ResponseHead};
+use crate::h1::write;
+use crate::limits::JOIN_BYTES_MAX;
+use crate::route::FieldEdits;
+use crate::split::CohortKey;
+
+/// How long a cohort's cookie lasts, in seconds: thirty days, longer than rollouts take.
+const COHORT_SECONDS: u32 = 30 * 24 * 3600;
+
+/// The framing towards an HTTP/1.1 client.
+pub fn framing_down(answer: &ResponseHead, client: HttpVersion) -> Framing {
+    match answer.framing {
+        Framing::Chunked | Framing::UntilClose if client == HttpVersion::Http10 => {
+            Framing::UntilClose
+        }
+        Framing::Chunked | Framing::UntilClose => Framing::Chunked,
+        known => known,
+    }
+}
+
+/// Calls `line` for every field of the answer as the client gets it, framing and `Connection` left
+/// out: those differ by protocol.
+pub fn fields_down(
+    cx: &RequestCx,
+    answer: &ResponseHead,
+    is_tls: bool,
+    mut line: impl FnMut(&[u8], &[u8]),
+) {
+    let edge = &cx.entry.snapshot.edge;
+    let none = FieldEdits::default();
+    let route = cx.route.map(|place| &cx.entry.snapshot.routes.routes()[place]);
+    let edits = route.map_or(&none, |route| &route.response_fields);
+    let cookie = cohort_cookie(cx, is_tls);
+    for field in answer.fields.iter() {
+        let dropped = field.hop || !passes_down(&field) || edits.drops(field.name);
+        if !dropped && !(cookie.is_some() && field.known == Known::CacheControl) {
+            line(field.name, field.value);
+        }
+    }
+    if let Some(cookie) = cookie {
+        line(b"cache-control", private(answer).as_bytes());
+        line(b"set-cookie", cookie.as_bytes());
+    }
+    if !edits.drops(b"x-request-id") {
+        line(b"x-request-id", cx.request_id.as_str().as_bytes());
+    }
+    if edge.version_header
+        && let Some(version) = cx.version()
+    {
+        line(b"x-tidegate-version", version.name.as_str().as_bytes());
+    }
+    for (name, value) in edits.set.iter().chain(&edits.add) {
+        line(name.as_bytes(), value.as_bytes());
+    }
+}
+
+fn passes_down(field: &Field<'_>) -> bool {
+    !matches!(field.known, Known::ContentLength | Known::XRequestId)
+        && !field.name.eq_ignore_ascii_case(b"x-tidegate-version")
+}
+
+/// The cookie of a cohort that was made for this request.
+pub fn cohort_cookie(cx: &RequestCx, is_tls: bool) -> Option<String> {
+    let id = cx.new_cohort?;
+    let Some(CohortKey::Cookie(name)) = &cx.service()?.plan.sticky else { return None };
+    let secure = if is_tls { "; Secure" } else { "" };
+    Some(format!(
+        "{name}={}; Path=/; Max-Age={COHORT_SECONDS}; HttpOnly; SameSite=Lax{secure}",
+        id_text(id)
+    ))
+}
+
+/// The answer's `Cache-Control` made private: a shared cache that kept the cookie would put
+/// everyone behind it into one cohort.
+fn private(answer: &ResponseHead) -> String {
+    let mut kept = String::from("private");
+    for value in answer.fields.all(Known::CacheControl) {
+        let text = String::from_utf8_lossy(value);
+        for directive in text.split(',').map(str::trim).filter(|text| !text.is_empty()) {
+            let name = directive.split('=').next().unwrap_or_default().to_ascii_lowercase();
+            if !["public", "private", "s-maxage"].contains(&name.as_str()) {
+                kept.push_str(", ");
+                kept.push_str(directive);
+            }
+        }
+    }
+    kept
+}
+
+/// Writes the head of the answer for an HTTP/1.1 or 1.0 client.
+pub fn head(
+    out: &mut Vec<u8>,
+    cx: &RequestCx,
+    answer: &ResponseHead,
+    client: HttpVersion,
+    is_tls: bool,
+    keep: bool,
+) {
+    write::status_line(out, answer.status);
+    fields_down(cx, answer, is_tls, |name, value| write::field(out, name, value));
+    let bodiless = cx.method == Method::Head || answer.status == 304;
+    match answer.fields.get(Known::ContentLength).filter(|_| bodiless) {
+        Some(length) => write::field(out, b"content-length", length),
+        None => write::framing(out, framing_down(answer, client)),
+    }
+    if answer.websocket {
+        out.extend_from_slice(b"connection: upgrade\r\nupgrade: websocket\r\n");
+    } else if !keep {
+        out.extend_from_slice(b"connection: close\r\n");
+    } else if client == HttpVersion::Http10 {
+        out.extend_from_slice(b"connection: keep-alive\r\n");
+    }
+    write::end(out);
+}
+
+/// The limits on carrying a body.
+#[derive(Debug, Clone, Copy)]
+pub struct Patience {
+    /// Between two pieces from the upstream.
+    pub read: Duration,
+    /// While the client takes nothing.
+    pub send: Duration,
+}
+
+/// Carries the answer's body behind the head in `out` until its end. The books are closed just
+/// before the last bytes are written, so that a client that has them all finds itself counted.
+#[expect(clippy::too_many_arguments, reason = "both sides of an exchange and what bounds them")]
+pub async fn carry(
+    cx: &mut RequestCx,
+    client: &mut Client,
+    upload: &mut Upload,
+    attempt: &mut Attempt,
+    alarm: &mut Alarm,
+    out: &mut Vec<u8>,
+    (status, framing): (u16, Framing),
+    patience: Patience,
+) -> Result<(), Fault> {
+    let worker = cx.worker.clone();
+    let mut encoder = Encoder::new(framing);
+    let mut written = 0;
+    let mut more = true;
+    let mut since = clock::now();
+    loop {
+        // A piece of the body; meanwhile the request body goes on.
+        let came = poll_fn(|task| {
+            if !attempt.is_sent() {
+                let mut body = ClientBody { client, upload, buffers: &worker.buffers };
+                if let Poll::Ready(Err(fault)) = attempt.poll_upload(task, &mut body) {
+                    return Poll::Ready(Err(fault));
+                }
+            }
+            match attempt.poll_piece(task) {
+                Poll::Ready(came) => Poll::Ready(came.map_err(Fault::from)),
+                // What was read so far goes out before waiting for more.
+                Poll::Pending if written < out.len() => Poll::Ready(Ok(true)),
+                Poll::Pending => alarm
+                    .poll(task, since + patience.read)
+                    .map(|()| Err(Fault::from(UpstreamFault::Timeout))),
+            }
+        });
+        more = more && came.await?;
+        let piece = if more { attempt.piece() } else { &[] };
+        let broken = |_| Fault::from(UpstreamFault::Malformed("body_length"));
+        if !piece.is_empty() {
+            encoder.begin_data(out, piece.len()).map_err(broken)?;
+        }
+        // A framed piece is joined with what is around it; a large plain one stays where it lies.
+        let joined = encoder.is_framed() || out.len() - written + piece.len() <= JOIN_BYTES_MAX;
+        if joined {
+            out.extend_from_slice(piece);
+            encoder.end_data(out);
+        }
+        let complete = !more || attempt.is_complete();
+        if complete {
+            encoder.finish(out, attempt.trailers()).map_err(broken)?;
+            cx.bytes_out += (out.len() - written + if joined { 0 } else { piece.len() }) as u64;
+            cx.bytes_in = upload.received;
+            cx.close(status);
+        }
+        let body = if joined { &[][..] } else { piece };
+        if !complete {
+            cx.bytes_out += (out.len() - written + body.len()) as u64;
+        }
+        let mut stalled = clock::now();
+        let mut seen = written;
+        poll_fn(|task| {
+            let wrote = client.poll_write(task, out, body, &mut written);
+            if wrote.is_pending() {
+                if written != seen {
+                    (seen, stalled) = (written, clock::now());
+                }
+                return match alarm.poll(task, stalled + patience.send) {
+                    Poll::Ready(()) => Poll::Ready(Err(ClientFault::Slow)),
+                    Poll::Pending => Poll::Pending,
+                };
+            }
+            wrote
+        })
+        .await?;
+        out.clear();
+        written = 0;
+        if complete {
+            return Ok(());
+        }
+        since = clock::now();
+    }
+}

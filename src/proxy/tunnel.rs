@@ -1,0 +1,103 @@
+//! After a 101: bytes both ways until either side ends.
+
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use tokio::io::AsyncWrite;
+use tokio_util::io::poll_read_buf;
+
+use super::attempt::Attempt;
+use super::client::Client;
+use super::context::RequestCx;
+use super::respond;
+use super::worker::Worker;
+use crate::h1::head::{HttpVersion, ResponseHead};
+use crate::net::Stream;
+
+/// Gives the 101 to the client and carries bytes until both directions have ended. There is no
+/// time-out: upgraded connections are quiet for as long as they like.
+pub async fn run(
+    mut cx: RequestCx,
+    client: &mut Client,
+    attempt: Attempt,
+    answer: &ResponseHead,
+    out: &mut Vec<u8>,
+) {
+    let Attempt::H1(exchange) = attempt else { return };
+    let worker = cx.worker.clone();
+    out.clear();
+    respond::head(out, &cx, answer, HttpVersion::Http11, false, true);
+    let early = client.take_unread();
+    let Some((mut connection, _flight, late)) = exchange.into_tunnel() else { return };
+    out.extend_from_slice(&late);
+    let mut down = Pipe { buffer: std::mem::take(out), ..Pipe::default() };
+    let mut up = Pipe { buffer: early, ..Pipe::default() };
+    poll_fn(|task| {
+        let upward = up.poll(task, &worker, &mut client.stream, &mut connection.stream);
+        let downward = down.poll(task, &worker, &mut connection.stream, &mut client.stream);
+        match (upward, downward) {
+            (Poll::Ready(Ok(())), Poll::Ready(Ok(()))) => Poll::Ready(()),
+            (Poll::Ready(Err(_)), _) | (_, Poll::Ready(Err(_))) => Poll::Ready(()),
+            _ => Poll::Pending,
+        }
+    })
+    .await;
+    cx.bytes_in = up.moved;
+    cx.bytes_out = down.moved;
+    cx.close(101);
+}
+
+/// One direction of a tunnel; holds a buffer only while there is something in it.
+#[derive(Debug, Default)]
+struct Pipe {
+    buffer: Vec<u8>,
+    written: usize,
+    moved: u64,
+    ended: bool,
+    shut: bool,
+}
+
+impl Pipe {
+    fn poll(
+        &mut self,
+        task: &mut Context<'_>,
+        worker: &Worker,
+        from: &mut Stream,
+        to: &mut Stream,
+    ) -> Poll<std::io::Result<()>> {
+        loop {
+            while self.written < self.buffer.len() {
+                let rest = &self.buffer[self.written..];
+                let count = std::task::ready!(Pin::new(&mut *to).poll_write(task, rest))?;
+                if count == 0 {
+                    return Poll::Ready(Err(std::io::ErrorKind::WriteZero.into()));
+                }
+                self.written += count;
+                self.moved += count as u64;
+            }
+            std::task::ready!(Pin::new(&mut *to).poll_flush(task))?;
+            self.buffer.clear();
+            self.written = 0;
+            if self.ended {
+                if !self.shut {
+                    std::task::ready!(Pin::new(&mut *to).poll_shutdown(task))?;
+                    self.shut = true;
+                }
+                return Poll::Ready(Ok(()));
+            }
+            if self.buffer.capacity() == 0 {
+                self.buffer = worker.buffers.take_client();
+            }
+            match poll_read_buf(Pin::new(&mut *from), task, &mut self.buffer) {
+                Poll::Ready(Ok(0)) => self.ended = true,
+                Poll::Ready(Ok(_)) => {}
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending => {
+                    worker.buffers.give_client(std::mem::take(&mut self.buffer));
+                    return Poll::Pending;
+                }
+            }
+        }
+    }
+}

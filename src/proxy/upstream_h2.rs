@@ -1,0 +1,407 @@
+//! Attempts over HTTP/2: streams of shared connections, spoken by hyper.
+
+use std::cell::RefCell;
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker, ready};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::{HeaderMap, Request, Response, Uri};
+use http_body::{Body, Frame};
+use hyper::body::Incoming;
+use hyper::client::conn::http2::SendRequest;
+use hyper_util::rt::{TokioIo, TokioTimer};
+
+use super::body::{BodySource, Progress};
+use super::error::{ClientFault, Fault, UpstreamFault};
+use super::pool::{self, EndpointPool, InFlight, VersionLoad};
+use super::worker::Worker;
+use crate::clock;
+use crate::h1::fields::Fields;
+use crate::h1::head::{Framing, Method, ResponseHead};
+use crate::limits::POOL_IDLE_MAX;
+use crate::net;
+use crate::upstream::Endpoint;
+
+/// Streams on one connection before another is opened.
+const STREAMS_PER_CONNECTION: usize = 100;
+/// Request fields of a head that is turned into an HTTP/2 request.
+const FIELDS_MAX: usize = 512;
+
+/// Runs hyper's tasks on this worker.
+#[derive(Debug, Clone, Copy)]
+pub struct LocalExecutor;
+
+impl<F: Future + 'static> hyper::rt::Executor<F> for LocalExecutor {
+    fn execute(&self, future: F) {
+        tokio::task::spawn_local(async move {
+            future.await;
+        });
+    }
+}
+
+/// An open connection that requests share.
+#[derive(Debug)]
+pub struct Connection {
+    sender: Rc<Shared>,
+    used: Instant,
+}
+
+#[derive(Debug)]
+struct Shared {
+    send: RefCell<SendRequest<UpBody>>,
+    /// Counted for its version as long as it is open.
+    _load: pool::Open,
+}
+
+/// Leave to begin one stream.
+#[derive(Debug)]
+pub struct Sender {
+    shared: Rc<Shared>,
+    authority_is_tls: bool,
+}
+
+impl Connection {
+    /// Whether new streams can be begun, and it is not idle for too long.
+    pub fn is_open(&self, now: Instant) -> bool {
+        let idle = Rc::strong_count(&self.sender) == 1
+            && now.saturating_duration_since(self.used) > POOL_IDLE_MAX;
+        !self.sender.send.borrow().is_closed() && !idle
+    }
+}
+
+/// A place on an open connection, or on a new one.
+pub async fn sender(
+    endpoint: &Endpoint,
+    pool: &EndpointPool,
+    load: Rc<VersionLoad>,
+    timeout: Duration,
+) -> Result<Sender, UpstreamFault> {
+    let authority_is_tls = endpoint.tls.is_some();
+    let now = clock::now();
+    {
+        let mut open = pool.h2.borrow_mut();
+        open.retain(|connection| connection.is_open(now));
+        let busy = |connection: &Connection| Rc::strong_count(&connection.sender);
+        let least = open.iter_mut().min_by_key(|connection| busy(connection));
+        if let Some(connection) = least.filter(|c| busy(c) <= STREAMS_PER_CONNECTION) {
+            connection.used = now;
+            return Ok(Sender { shared: connection.sender.clone(), authority_is_tls });
+        }
+    }
+    let connecting = Box::pin(tokio::time::timeout(timeout, connect(endpoint, pool)));
+    let send = connecting.await.map_err(|_| UpstreamFault::ConnectTimeout)??;
+    let shared = Rc::new(Shared { send: RefCell::new(send), _load: pool::Open::new(load) });
+    pool.h2.borrow_mut().push(Connection { sender: shared.clone(), used: now });
+    Ok(Sender { shared, authority_is_tls })
+}
+
+async fn connect(
+    endpoint: &Endpoint,
+    pool: &EndpointPool,
+) -> Result<SendRequest<UpBody>, UpstreamFault> {
+    let addresses = endpoint.addresses().clone();
+    let turn = pool.turn.replace(pool.turn.get().wrapping_add(1));
+    let stream = net::connect(&addresses, turn, endpoint.tls.as_ref()).await;
+    let stream = stream.map_err(UpstreamFault::Connect)?;
+    if endpoint.tls.is_some() && stream.alpn() != Some(b"h2") {
+        return Err(UpstreamFault::Connect(std::io::Error::other("no HTTP/2 was agreed on")));
+    }
+    let handshake = hyper::client::conn::http2::Builder::new(LocalExecutor)
+        .timer(TokioTimer::new())
+        .handshake(TokioIo::new(stream))
+        .await;
+    let unreachable = |error| UpstreamFault::Connect(std::io::Error::other(error));
+    let (send, connection) = handshake.map_err(unreachable)?;
+    tokio::task::spawn_local(async move {
+        if let Err(error) = connection.await {
+            tracing::debug!(%error, "an upstream connection ended");
+        }
+    });
+    Ok(send)
+}
+
+/// The request body as hyper pulls it: one frame at a time through a slot.
+#[derive(Debug)]
+pub struct UpBody(Rc<RefCell<Slot>>);
+
+#[derive(Debug, Default)]
+struct Slot {
+    frame: Option<Frame<Bytes>>,
+    ended: bool,
+    empty: bool,
+    pulled: Option<Waker>,
+    filled: Option<Waker>,
+    gone: bool,
+}
+
+impl Body for UpBody {
+    type Data = Bytes;
+    type Error = std::io::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, std::io::Error>>> {
+        let mut slot = self.0.borrow_mut();
+        if let Some(frame) = slot.frame.take() {
+            if let Some(waker) = slot.pulled.take() {
+                waker.wake();
+            }
+            return Poll::Ready(Some(Ok(frame)));
+        }
+        if slot.ended {
+            return Poll::Ready(None);
+        }
+        if slot.gone {
+            // The exchange was dropped in the middle: the stream is reset, never ended.
+            return Poll::Ready(Some(Err(std::io::ErrorKind::ConnectionAborted.into())));
+        }
+        slot.filled = Some(cx.waker().clone());
+        Poll::Pending
+    }
+
+    fn is_end_stream(&self) -> bool {
+        let slot = self.0.borrow();
+        slot.empty || (slot.ended && slot.frame.is_none())
+    }
+}
+
+type Answering = Pin<Box<dyn Future<Output = hyper::Result<Response<Incoming>>>>>;
+
+/// An attempt in progress on one stream.
+pub struct H2Exchange {
+    worker: Rc<Worker>,
+    _flight: InFlight,
+    _shared: Rc<Shared>,
+    head: Vec<u8>,
+    slot: Rc<RefCell<Slot>>,
+    answering: Option<Answering>,
+    incoming: Option<Incoming>,
+    method: Method,
+    piece: Bytes,
+    trailers: Fields,
+    sent: u64,
+    complete: bool,
+}
+
+impl std::fmt::Debug for H2Exchange {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("H2Exchange").field("complete", &self.complete).finish_non_exhaustive()
+    }
+}
+
+impl H2Exchange {
+    /// Begins a stream with the head that `admit` wrote.
+    pub fn new(
+        worker: Rc<Worker>,
+        sender: Sender,
+        flight: InFlight,
+        head: Vec<u8>,
+        framing: Framing,
+        method: Method,
+    ) -> Self {
+        let empty = framing == Framing::None;
+        let slot = Rc::new(RefCell::new(Slot { ended: empty, empty, ..Slot::default() }));
+        let request = request_of(&head, sender.authority_is_tls, UpBody(slot.clone()));
+        let answering = request.map(|request| {
+            let answering = sender.shared.send.borrow_mut().send_request(request);
+            Box::pin(answering) as Answering
+        });
+        Self {
+            worker,
+            _flight: flight,
+            _shared: sender.shared,
+            head,
+            slot,
+            answering,
+            incoming: None,
+            method,
+            piece: Bytes::new(),
+            trailers: Fields::default(),
+            sent: 0,
+            complete: false,
+        }
+    }
+
+    /// See [`super::exchange::Exchange::take_head`].
+    pub fn take_head(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.head)
+    }
+
+    /// See [`super::exchange::Exchange::uploaded`].
+    pub fn uploaded(&self) -> u64 {
+        self.sent
+    }
+
+    /// See [`super::exchange::Exchange::is_sent`].
+    pub fn is_sent(&self) -> bool {
+        self.slot.borrow().ended
+    }
+
+    /// See [`super::exchange::Exchange::poll_upload`].
+    pub fn poll_upload(
+        &mut self,
+        cx: &mut Context<'_>,
+        body: &mut dyn BodySource,
+    ) -> Poll<Result<(), Fault>> {
+        loop {
+            let mut slot = self.slot.borrow_mut();
+            if slot.ended {
+                return Poll::Ready(Ok(()));
+            }
+            if slot.frame.is_some() {
+                slot.pulled = Some(cx.waker().clone());
+                return Poll::Pending;
+            }
+            match ready!(body.poll_data(cx)).map_err(Fault::from)? {
+                Progress::Data => {
+                    let data = Bytes::copy_from_slice(body.data());
+                    body.consume(data.len());
+                    self.sent += data.len() as u64;
+                    slot.frame = Some(Frame::data(data));
+                }
+                Progress::End => {
+                    slot.frame = body.trailers().map(|fields| Frame::trailers(map_of(fields)));
+                    slot.ended = true;
+                }
+            }
+            if let Some(waker) = slot.filled.take() {
+                waker.wake();
+            }
+        }
+    }
+
+    /// See [`super::exchange::Exchange::poll_head`].
+    pub fn poll_head(
+        &mut self,
+        cx: &mut Context<'_>,
+        head: &mut ResponseHead,
+    ) -> Poll<Result<(), UpstreamFault>> {
+        let Some(answering) = &mut self.answering else {
+            return Poll::Ready(Err(UpstreamFault::Malformed("request_not_expressible")));
+        };
+        let response = match ready!(answering.as_mut().poll(cx)) {
+            Ok(response) => response,
+            // Cancelled: the connection had ended before the stream began.
+            Err(error) if error.is_canceled() => {
+                return Poll::Ready(Err(UpstreamFault::Connect(std::io::Error::other(error))));
+            }
+            Err(_) => return Poll::Ready(Err(UpstreamFault::Broken("stream_failed"))),
+        };
+        self.answering = None;
+        let (parts, incoming) = response.into_parts();
+        head.begin(parts.status.as_u16());
+        for (name, value) in &parts.headers {
+            head.fields.push(name.as_str().as_bytes(), value.as_bytes());
+        }
+        let length = parts.headers.get(http::header::CONTENT_LENGTH);
+        let length = length.and_then(|value| value.to_str().ok()?.parse().ok());
+        let bodiless = self.method == Method::Head || matches!(head.status, 204 | 304);
+        head.framing = match length {
+            _ if bodiless => Framing::None,
+            Some(length) => Framing::Length(length),
+            None if incoming.is_end_stream() => Framing::Length(0),
+            None => Framing::Chunked,
+        };
+        self.complete = bodiless || incoming.is_end_stream();
+        self.incoming = Some(incoming);
+        Poll::Ready(Ok(()))
+    }
+
+    /// See [`super::exchange::Exchange::poll_piece`].
+    pub fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool, UpstreamFault>> {
+        self.piece = Bytes::new();
+        loop {
+            if self.complete {
+                return Poll::Ready(Ok(false));
+            }
+            let Some(incoming) = &mut self.incoming else { return Poll::Ready(Ok(false)) };
+            match ready!(Pin::new(incoming).poll_frame(cx)) {
+                None => self.complete = true,
+                Some(Err(_)) => return Poll::Ready(Err(UpstreamFault::Broken("stream_reset"))),
+                Some(Ok(frame)) => match frame.into_data() {
+                    Ok(data) if data.is_empty() => {}
+                    Ok(data) => {
+                        self.piece = data;
+                        return Poll::Ready(Ok(true));
+                    }
+                    Err(frame) => {
+                        for (name, value) in frame.trailers_ref().into_iter().flatten() {
+                            self.trailers.push(name.as_str().as_bytes(), value.as_bytes());
+                        }
+                    }
+                },
+            }
+        }
+    }
+
+    /// The piece that was read.
+    pub fn piece(&self) -> &[u8] {
+        &self.piece
+    }
+
+    /// Whether the answer's body is complete.
+    pub fn is_complete(&self) -> bool {
+        self.complete
+    }
+
+    /// Trailer fields of a complete answer.
+    pub fn trailers(&self) -> Option<&Fields> {
+        Some(&self.trailers).filter(|fields| !fields.is_empty())
+    }
+
+    /// Ends the attempt; the connection stays for others.
+    pub fn finish(&mut self, _: Instant) {
+        debug_assert!(self.worker.shared.store.number() > 0, "a request has a revision");
+        self.incoming = None;
+    }
+}
+
+impl Drop for H2Exchange {
+    fn drop(&mut self) {
+        let mut slot = self.slot.borrow_mut();
+        slot.gone = true;
+        if let Some(waker) = slot.filled.take() {
+            waker.wake();
+        }
+    }
+}
+
+/// The HTTP/2 request of a head that this proxy has written itself.
+fn request_of(head: &[u8], tls: bool, body: UpBody) -> Option<Request<UpBody>> {
+    let mut fields = vec![httparse::EMPTY_HEADER; FIELDS_MAX];
+    let mut parsed = httparse::Request::new(&mut fields);
+    parsed.parse(head).ok()?;
+    let host = parsed.headers.iter().find(|field| field.name.eq_ignore_ascii_case("host"));
+    let host = host.and_then(|field| std::str::from_utf8(field.value).ok()).unwrap_or("localhost");
+    let uri = Uri::builder()
+        .scheme(if tls { "https" } else { "http" })
+        .authority(host)
+        .path_and_query(parsed.path?)
+        .build()
+        .ok()?;
+    let mut request = Request::builder().method(parsed.method?).uri(uri);
+    for field in parsed.headers.iter() {
+        let skipped = ["host", "transfer-encoding", "connection", "upgrade"];
+        if !skipped.iter().any(|name| field.name.eq_ignore_ascii_case(name)) {
+            request = request.header(field.name, field.value);
+        }
+    }
+    request.body(body).ok()
+}
+
+/// Fields as hyper holds them; what it does not take is left out.
+pub fn map_of(fields: &Fields) -> HeaderMap {
+    let mut map = HeaderMap::new();
+    for field in fields.iter() {
+        let name = http::HeaderName::from_bytes(field.name);
+        let value = http::HeaderValue::from_bytes(field.value);
+        if let (Ok(name), Ok(value)) = (name, value) {
+            map.append(name, value);
+        }
+    }
+    map
+}

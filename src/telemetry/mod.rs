@@ -1,0 +1,5 @@
+//! What the proxy tells about itself: metrics, recent rates, logs.
+
+pub mod log;
+pub mod metrics;
+pub mod outcomes;

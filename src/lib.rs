@@ -1,5 +1,9 @@
 //! Tidegate: a traffic-shifting reverse proxy.
 
+pub mod admin;
+pub mod app;
+pub mod certs;
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod control;
@@ -8,6 +12,7 @@ pub mod h1;
 pub mod limits;
 pub mod name;
 pub mod net;
+pub mod phase;
 pub mod plan;
 pub mod proxy;
 pub mod revision;
@@ -18,4 +23,5 @@ pub mod split;
 pub mod telemetry;
 pub mod traffic;
 pub mod upstream;
+pub mod watch;
 pub mod weight;

@@ -1,1 +1,7 @@
-fn main() {}
+//! The `tidegate` binary: parses its arguments and exits with the command's code.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    tidegate::cli::main()
+}

@@ -1,12 +1,11 @@
 //! Accepting clients: one loop a worker and listener, bounded, and gone without a lost client.
 
+use std::cell::RefCell;
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
-
-use arc_swap::ArcSwap;
 
 use super::connection;
 use super::worker::Worker;
@@ -22,8 +21,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
 #[derive(Debug)]
 pub struct ListenerShared {
     pub plan: ListenerPlan,
-    /// For a TLS listener; replaced when its files change.
-    pub tls: Option<ArcSwap<rustls::ServerConfig>>,
+    /// For a TLS listener; its certificates are looked up for each handshake.
+    pub tls: Option<Arc<rustls::ServerConfig>>,
     /// Connections open on all workers, against `max_connections`.
     open: AtomicUsize,
 }
@@ -31,7 +30,7 @@ pub struct ListenerShared {
 impl ListenerShared {
     /// A listener without connections.
     pub fn new(plan: ListenerPlan, tls: Option<Arc<rustls::ServerConfig>>) -> Self {
-        Self { plan, tls: tls.map(ArcSwap::new), open: AtomicUsize::new(0) }
+        Self { plan, tls, open: AtomicUsize::new(0) }
     }
 
     /// The bounds of a request head.
@@ -91,15 +90,15 @@ impl Drop for Seat {
 }
 
 /// Accepts until the task is aborted.
-pub async fn run(worker: Rc<Worker>, socket: TcpListener, shared: Arc<ListenerShared>) {
-    let name = shared.plan.name.clone();
+pub async fn run(worker: Rc<Worker>, socket: TcpListener, rules: Rc<RefCell<Arc<ListenerShared>>>) {
+    let name = rules.borrow().plan.name.clone();
     let listener = match net::listen(socket) {
         Ok(listener) => listener,
         Err(error) => return tracing::error!(%error, listener = %name, "cannot accept"),
     };
     loop {
         match net::accept(&listener).await {
-            Ok((stream, peer)) => match Seat::take(&worker, &shared, peer) {
+            Ok((stream, peer)) => match Seat::take(&worker, &rules.borrow(), peer) {
                 Some(seat) => {
                     let worker = worker.clone();
                     tokio::task::spawn_local(serve(worker, seat, stream));
@@ -125,7 +124,7 @@ async fn serve(worker: Rc<Worker>, seat: Seat, stream: Stream) {
     let Some(tls) = &seat.listener.tls else {
         return connection::serve(worker, seat, stream).await;
     };
-    let config = tls.load_full();
+    let config = tls.clone();
     let patience = seat.listener.plan.limits.handshake_timeout;
     // Boxed: the handshake's state is large and needed once.
     let handshake = Box::pin(tokio::time::timeout(patience, net::accept_tls(stream, config)));

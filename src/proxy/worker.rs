@@ -47,8 +47,8 @@ pub struct Shared {
 pub enum Command {
     /// Look at the store: there is a new revision.
     Install,
-    /// Serve on this socket, beside those there are.
-    Listen(TcpListener, Arc<ListenerShared>),
+    /// Serve on this socket, or, without one, by these rules on the socket there is.
+    Listen(Option<TcpListener>, Arc<ListenerShared>),
     /// Stop accepting on this listener; its connections go on.
     Unlisten(ListenerName),
     /// Hand the sums over.
@@ -230,8 +230,14 @@ fn run(shared: Arc<Shared>, seat: usize, inbox: mpsc::UnboundedReceiver<Command>
     shared.store.leave(seat);
 }
 
+/// A listener's accept loop, and what new connections are served by.
+struct Accepting {
+    task: tokio::task::JoinHandle<()>,
+    rules: Rc<RefCell<Arc<ListenerShared>>>,
+}
+
 async fn serve(worker: Rc<Worker>, mut inbox: mpsc::UnboundedReceiver<Command>) {
-    let mut listeners: FxHashMap<ListenerName, tokio::task::JoinHandle<()>> = FxHashMap::default();
+    let mut listeners: FxHashMap<ListenerName, Accepting> = FxHashMap::default();
     let mut tick = tokio::time::interval(TICK);
     loop {
         let command = tokio::select! {
@@ -247,14 +253,21 @@ async fn serve(worker: Rc<Worker>, mut inbox: mpsc::UnboundedReceiver<Command>) 
         };
         match command {
             Some(Command::Install) => drop(worker.lease()),
-            Some(Command::Listen(socket, shared)) => {
+            Some(Command::Listen(Some(socket), shared)) => {
                 let name = shared.plan.name.clone();
-                let task = tokio::task::spawn_local(listener::run(worker.clone(), socket, shared));
-                listeners.insert(name, task);
+                let rules = Rc::new(RefCell::new(shared));
+                let accepting = listener::run(worker.clone(), socket, rules.clone());
+                let task = tokio::task::spawn_local(accepting);
+                listeners.insert(name, Accepting { task, rules });
+            }
+            Some(Command::Listen(None, shared)) => {
+                if let Some(accepting) = listeners.get(&shared.plan.name) {
+                    accepting.rules.replace(shared);
+                }
             }
             Some(Command::Unlisten(name)) => {
-                if let Some(task) = listeners.remove(&name) {
-                    task.abort();
+                if let Some(accepting) = listeners.remove(&name) {
+                    accepting.task.abort();
                 }
             }
             Some(Command::Collect(answer)) => {
@@ -262,8 +275,8 @@ async fn serve(worker: Rc<Worker>, mut inbox: mpsc::UnboundedReceiver<Command>) 
                 let _ = answer.send(worker.take_counts());
             }
             Some(Command::Drain) => {
-                for (_, task) in listeners.drain() {
-                    task.abort();
+                for (_, accepting) in listeners.drain() {
+                    accepting.task.abort();
                 }
                 worker.drain();
             }

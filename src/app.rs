@@ -1,0 +1,493 @@
+//! Assembly: a valid configuration becomes bound sockets, threads and tasks, and goes away cleanly.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Mutex, watch};
+
+use crate::admin::{self, AdminState};
+use crate::certs::CertStore;
+use crate::clock;
+use crate::config::{self, Config, Report};
+use crate::control::{Author, Control, Event, Outcome, Refusal};
+use crate::name::ListenerName;
+use crate::net;
+use crate::phase::Phase;
+use crate::plan::ListenerPlan;
+use crate::proxy::listener::ListenerShared;
+use crate::proxy::record::AccessLog;
+use crate::proxy::worker::{Command, Shared, WorkerHandle};
+use crate::revision::change::changes;
+use crate::revision::history::History;
+use crate::revision::journal::Journal;
+use crate::revision::store::{Revision, RevisionStore};
+use crate::revision::{Entry, merge};
+use crate::shadow::ShadowHub;
+use crate::snapshot::Snapshot;
+use crate::telemetry::collector::Telemetry;
+use crate::telemetry::log::{self, LevelHandle};
+use crate::upstream::Registry;
+use crate::upstream::prober::Prober;
+use crate::upstream::resolver::Resolver;
+use crate::watch as files;
+
+/// How long the first look at endpoints may take before clients are served anyway.
+const FIRST_LOOK_MAX: Duration = Duration::from_secs(3);
+/// How often a drain looks whether it is done.
+const DRAIN_LOOK: Duration = Duration::from_millis(20);
+
+/// Why the proxy did not start. Displays as whole lines for a person.
+#[derive(Debug)]
+pub enum StartError {
+    Config(Report),
+    /// A sentence that names what failed and what to do.
+    Failed(String),
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Config(report) => write!(f, "{report}"),
+            Self::Failed(text) => writeln!(f, "error: {text}"),
+        }
+    }
+}
+
+impl std::error::Error for StartError {}
+
+/// Why a reload changed nothing.
+#[derive(Debug)]
+pub enum ReloadError {
+    /// The file is not valid.
+    Invalid(Report),
+    /// The file is valid and cannot be taken over while running.
+    Refused(String),
+}
+
+impl fmt::Display for ReloadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Invalid(report) => write!(f, "{report}"),
+            Self::Refused(text) => f.write_str(text),
+        }
+    }
+}
+
+/// Looks a variable of the environment up.
+pub type Environment = fn(&str) -> Option<String>;
+
+/// The running proxy.
+pub struct App {
+    inner: Arc<Inner>,
+    phase: watch::Sender<Phase>,
+}
+
+struct Inner {
+    path: PathBuf,
+    environment: Environment,
+    control: Arc<Control>,
+    telemetry: Arc<Telemetry>,
+    prober: Prober,
+    resolver: Resolver,
+    level: LevelHandle,
+    listeners: Mutex<BTreeMap<ListenerName, Open>>,
+    /// The files that were read last: what the watcher looks at.
+    sources: std::sync::Mutex<Vec<PathBuf>>,
+    fingerprint: std::sync::Mutex<u64>,
+}
+
+/// A listener that is bound.
+struct Open {
+    shared: Arc<ListenerShared>,
+    certs: Option<Arc<CertStore>>,
+}
+
+impl App {
+    /// Starts everything, in an order in which a failure leaves nothing behind.
+    pub async fn start(path: &Path, environment: Environment) -> Result<Self, StartError> {
+        let loaded = config::load(path, &environment).map_err(StartError::Config)?;
+        let config = loaded.config;
+        let json = config.log.format.is_json();
+        let level = log::start(json, config.log.level.as_str());
+        for line in loaded.warnings.lines() {
+            tracing::warn!("{line}");
+        }
+        let workers = config.server.workers.unwrap_or_else(available_cores);
+        let registry = Arc::new(Registry::default());
+        let start = restore(&config, &registry)?;
+        let bound = bind_all(&config.listeners, workers)?;
+        let admin = admin::bind(&config.admin).await.map_err(StartError::Failed)?;
+        let failed = |what: &str| {
+            let what = what.to_owned();
+            move |error: std::io::Error| StartError::Failed(format!("cannot {what}: {error}"))
+        };
+        let access_log = match config.log.access {
+            true => Some(AccessLog::start(json).map_err(failed("start the access log"))?),
+            false => None,
+        };
+        let (shadows, comparisons) = ShadowHub::new();
+        let shared = Arc::new(Shared {
+            store: RevisionStore::new(start.revision, workers),
+            registry,
+            duration_bounds: config.duration_buckets.clone(),
+            access_log,
+            shadows,
+        });
+        let handles: Result<Vec<_>, _> =
+            (0..workers).map(|seat| WorkerHandle::start(shared.clone(), seat)).collect();
+        let handles = handles.map_err(failed("start a worker"))?;
+        let telemetry = Arc::new(Telemetry::new(&config.duration_buckets, clock::now()));
+        let config = Arc::new(config);
+        let control = Arc::new(Control::new(
+            shared.clone(),
+            handles,
+            config.clone(),
+            start.traffic,
+            start.history,
+            start.journal,
+        ));
+        let tell = {
+            let control = Arc::downgrade(&control);
+            move |event: Event| {
+                if let Some(control) = control.upgrade() {
+                    control.tell(event);
+                }
+            }
+        };
+        let inner = Arc::new(Inner {
+            path: path.to_owned(),
+            environment,
+            control: control.clone(),
+            telemetry: telemetry.clone(),
+            prober: Prober::new(Arc::new(tell)),
+            resolver: Resolver::new(),
+            level,
+            listeners: Mutex::default(),
+            sources: std::sync::Mutex::new(loaded.sources),
+            fingerprint: std::sync::Mutex::new(loaded.fingerprint),
+        });
+        let (phase, watched) = watch::channel(Phase::Starting);
+        tokio::spawn(shadows_task(shared.clone(), comparisons));
+        tokio::spawn(telemetry.run(control.clone()));
+        let reload = inner.clone();
+        let state = AdminState::new(
+            control.clone(),
+            inner.telemetry.clone(),
+            watched,
+            Arc::new(move |author: Author| {
+                let inner = reload.clone();
+                Box::pin(async move { inner.reload(&author).await })
+            }),
+            &config.admin,
+        )
+        .map_err(StartError::Failed)?;
+        tokio::spawn(admin::serve(admin, state));
+        inner.look_at_endpoints().await;
+        inner.listen(bound).await;
+        phase.send_replace(Phase::Running);
+        tokio::spawn(follow_files(inner.clone()));
+        let number = control.current().number;
+        let services = config.services.len();
+        tracing::info!(revision = number, workers, services, "tidegate is running");
+        Ok(Self { inner, phase })
+    }
+
+    /// The control plane, for those who run in the same process.
+    pub fn control(&self) -> &Arc<Control> {
+        &self.inner.control
+    }
+
+    /// Rereads the configuration.
+    pub async fn reload(&self, author: &Author) -> Result<Outcome, ReloadError> {
+        self.inner.reload(author).await
+    }
+
+    /// Finishes what is in flight, for at most `shutdown_grace`; returns whether all of it was.
+    pub async fn shutdown(&self) -> bool {
+        self.phase.send_replace(Phase::Draining);
+        let control = &self.inner.control;
+        let grace = control.state().await.config.server.shutdown_grace;
+        tracing::info!(grace_s = grace.as_secs_f64(), "draining");
+        for worker in &control.workers {
+            worker.send(Command::Drain);
+        }
+        let done = async {
+            while !control.workers.iter().all(WorkerHandle::is_finished) {
+                tokio::time::sleep(DRAIN_LOOK).await;
+            }
+        };
+        let drained = tokio::time::timeout(grace, done).await.is_ok();
+        for worker in &control.workers {
+            worker.send(Command::Stop);
+        }
+        match drained {
+            true => tracing::info!("drained"),
+            false => tracing::warn!("requests in flight were cut off at the end of the grace"),
+        }
+        drained
+    }
+}
+
+fn available_cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// What the process begins with.
+struct Start {
+    revision: Revision,
+    traffic: crate::traffic::TrafficMap,
+    history: History,
+    journal: Journal,
+}
+
+/// Merges the file with what the journal says was live, and journals the result if it is new.
+fn restore(config: &Config, registry: &Registry) -> Result<Start, StartError> {
+    let failed = |error: String| StartError::Failed(error);
+    let opened = Journal::open(&config.state_dir);
+    let (mut journal, entries) = opened.map_err(|error| failed(error.to_string()))?;
+    let last = entries.last().cloned();
+    let live = last.as_ref().map(|entry| entry.traffic.as_ref().clone()).unwrap_or_default();
+    let merged = merge::merge(&config.services, &live);
+    for note in &merged.notes {
+        tracing::info!("{note}");
+    }
+    let snapshot = Snapshot::compile(
+        config.route_table(registry),
+        &config.services,
+        &merged.traffic,
+        Arc::new(config.edge.clone()),
+        registry,
+    );
+    let snapshot = snapshot.map_err(|error| failed(error.to_string()))?;
+    let mut history = History::new(entries);
+    let mut number = last.as_ref().map_or(0, |entry| entry.number);
+    if last.is_none() || merged.traffic != live {
+        number += 1;
+        let entry = Entry {
+            number,
+            at: clock::timestamp(),
+            author: "start".to_owned(),
+            cause: "start".to_owned(),
+            reason: None,
+            changes: changes(&live, &merged.traffic),
+            traffic: Arc::new(merged.traffic.clone()),
+        };
+        journal.append(&entry).map_err(|error| failed(error.to_string()))?;
+        history.push(Arc::new(entry));
+    }
+    let revision = Revision { number, snapshot };
+    Ok(Start { revision, traffic: merged.traffic, history, journal })
+}
+
+/// A listener's sockets, one a worker, and what they share.
+struct Bound {
+    sockets: Vec<std::net::TcpListener>,
+    open: Open,
+}
+
+fn bind_all(plans: &[ListenerPlan], workers: usize) -> Result<Vec<Bound>, StartError> {
+    plans.iter().map(|plan| bind(plan, workers).map_err(StartError::Failed)).collect()
+}
+
+fn bind(plan: &ListenerPlan, workers: usize) -> Result<Bound, String> {
+    let open = open(plan)?;
+    let sockets = net::bind(plan.address, workers).map_err(|error| {
+        let (name, address) = (&plan.name, plan.address);
+        match error.kind() {
+            std::io::ErrorKind::AddrInUse => format!(
+                "listener `{name}` cannot listen on {address}: another process does; \
+                 stop it or choose another address"
+            ),
+            std::io::ErrorKind::PermissionDenied => format!(
+                "listener `{name}` may not listen on {address}: ports below 1024 need a \
+                 privilege; choose another port or grant CAP_NET_BIND_SERVICE"
+            ),
+            _ => format!("listener `{name}` cannot listen on {address}: {error}"),
+        }
+    })?;
+    Ok(Bound { sockets, open })
+}
+
+fn open(plan: &ListenerPlan) -> Result<Open, String> {
+    let certs = plan.tls.as_ref().map(CertStore::open).transpose()?.map(Arc::new);
+    let tls = certs.as_ref().map(|certs| certs.server_config());
+    Ok(Open { shared: Arc::new(ListenerShared::new(plan.clone(), tls)), certs })
+}
+
+async fn shadows_task(shared: Arc<Shared>, comparisons: crate::shadow::Comparisons) {
+    shared.shadows.run(comparisons).await;
+}
+
+/// Rereads the configuration whenever its files change.
+async fn follow_files(inner: Arc<Inner>) {
+    let look = inner.clone();
+    let mut changed = files::start(move || look.watched_files());
+    while changed.recv().await.is_some() {
+        inner.reload_certs().await;
+        let before = *inner.fingerprint.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if config::fingerprint(&inner.path) != Some(before) {
+            // The outcome is logged where it is known.
+            let _ = inner.reload(&Author::new("file")).await;
+        }
+    }
+}
+
+impl Inner {
+    fn watched_files(&self) -> Vec<PathBuf> {
+        let mut files = vec![self.path.clone()];
+        let sources = self.sources.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        files.extend(sources.iter().cloned());
+        files
+    }
+
+    async fn look_at_endpoints(&self) {
+        let snapshot = self.control.current();
+        self.resolver.reconcile(&snapshot.snapshot);
+        self.resolver.first_round(FIRST_LOOK_MAX).await;
+        self.prober.reconcile(&snapshot.snapshot);
+        self.prober.first_round(FIRST_LOOK_MAX).await;
+    }
+
+    async fn listen(&self, bound: Vec<Bound>) {
+        let mut listeners = self.listeners.lock().await;
+        for Bound { sockets, open } in bound {
+            for (worker, socket) in self.control.workers.iter().zip(sockets) {
+                worker.send(Command::Listen(Some(socket), open.shared.clone()));
+            }
+            listeners.insert(open.shared.plan.name.clone(), open);
+        }
+    }
+
+    async fn reload(&self, author: &Author) -> Result<Outcome, ReloadError> {
+        let outcome = self.try_reload(author).await;
+        let (result, detail) = match &outcome {
+            Ok(outcome) if outcome.changes.is_empty() => ("unchanged", String::new()),
+            Ok(outcome) => ("applied", format!("revision {}", outcome.revision)),
+            Err(error) => ("invalid", error.to_string()),
+        };
+        match &outcome {
+            Ok(outcome) => tracing::info!(result, revision = outcome.revision, "reload"),
+            Err(error) => tracing::error!("reload refused; nothing was changed\n{error}"),
+        }
+        self.telemetry.note_reload(result);
+        self.control.tell(Event::Reload { result, detail });
+        outcome
+    }
+
+    async fn try_reload(&self, author: &Author) -> Result<Outcome, ReloadError> {
+        let fingerprint = config::fingerprint(&self.path);
+        let loaded = match config::load(&self.path, &self.environment) {
+            Ok(loaded) => loaded,
+            Err(report) => {
+                self.remember(fingerprint);
+                self.control.note_invalid(report.clone()).await;
+                return Err(ReloadError::Invalid(report));
+            }
+        };
+        self.remember(Some(loaded.fingerprint));
+        let config = loaded.config;
+        let running = self.control.state().await.config.clone();
+        if let Some(text) = needs_restart(&running, &config) {
+            return Err(ReloadError::Refused(text));
+        }
+        let bound = self.prepare_listeners(&config).await.map_err(ReloadError::Refused)?;
+        let level = config.log.level.as_str();
+        let kept: Vec<_> = config.listeners.clone();
+        let adopted = self.control.adopt(config.clone(), author).await;
+        let outcome = adopted.map_err(|refusal: Refusal| ReloadError::Refused(refusal.to_string()))?;
+        self.level.set(level);
+        self.replace_listeners(&kept, bound).await;
+        let snapshot = self.control.current();
+        self.resolver.reconcile(&snapshot.snapshot);
+        self.prober.reconcile(&snapshot.snapshot);
+        *self.sources.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = loaded.sources;
+        Ok(outcome)
+    }
+
+    fn remember(&self, fingerprint: Option<u64>) {
+        if let Some(seen) = fingerprint {
+            let mut known = self.fingerprint.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            *known = seen;
+        }
+    }
+
+    /// Binds what is new, before anything is changed.
+    async fn prepare_listeners(&self, config: &Config) -> Result<Vec<Bound>, String> {
+        let listeners = self.listeners.lock().await;
+        let mut bound = Vec::new();
+        for plan in &config.listeners {
+            let same_address = listeners
+                .get(&plan.name)
+                .is_some_and(|open| open.shared.plan.address == plan.address);
+            if !same_address {
+                bound.push(bind(plan, self.control.workers.len())?);
+            } else if let Some(tls) = &plan.tls {
+                CertStore::open(tls)?;
+            }
+        }
+        Ok(bound)
+    }
+
+    async fn replace_listeners(&self, plans: &[ListenerPlan], bound: Vec<Bound>) {
+        let fresh: Vec<ListenerName> =
+            bound.iter().map(|bound| bound.open.shared.plan.name.clone()).collect();
+        let mut listeners = self.listeners.lock().await;
+        let gone: Vec<ListenerName> = listeners
+            .keys()
+            .filter(|name| fresh.contains(name) || !plans.iter().any(|plan| &plan.name == *name))
+            .cloned()
+            .collect();
+        for name in gone {
+            for worker in &self.control.workers {
+                worker.send(Command::Unlisten(name.clone()));
+            }
+            listeners.remove(&name);
+        }
+        for plan in plans {
+            let Some(old) = listeners.get_mut(&plan.name) else { continue };
+            if old.shared.plan == *plan {
+                continue;
+            }
+            // The files were read a moment ago; if they are gone now, the old state serves on.
+            if let Ok(new) = open(plan) {
+                *old = new;
+                for worker in &self.control.workers {
+                    worker.send(Command::Listen(None, old.shared.clone()));
+                }
+            }
+        }
+        drop(listeners);
+        self.listen(bound).await;
+    }
+
+    async fn reload_certs(&self) {
+        for open in self.listeners.lock().await.values() {
+            if let Some(certs) = &open.certs {
+                certs.reload();
+            }
+        }
+    }
+}
+
+/// What differs and cannot be changed while running.
+fn needs_restart(running: &Config, wanted: &Config) -> Option<String> {
+    let same = [
+        ("server.workers", running.server.workers == wanted.server.workers),
+        ("admin", running.admin == wanted.admin),
+        ("state.dir", running.state_dir == wanted.state_dir),
+        ("log.format", running.log.format == wanted.log.format),
+        ("log.access", running.log.access == wanted.log.access),
+        ("metrics.duration_buckets", running.duration_buckets == wanted.duration_buckets),
+    ];
+    let changed: Vec<_> = same.iter().filter(|(_, same)| !same).map(|(key, _)| *key).collect();
+    (!changed.is_empty()).then(|| {
+        format!(
+            "{} cannot be changed while running: restart for it, or put the old value back; \
+             nothing of this edit was taken over",
+            changed.join(", ")
+        )
+    })
+}

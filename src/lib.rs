@@ -1,12 +1,6 @@
 //! Tidegate: a traffic-shifting reverse proxy.
 
-pub mod admin;
-pub mod app;
-pub mod certs;
-pub mod cli;
 pub mod clock;
-pub mod config;
-pub mod control;
 pub mod diff;
 pub mod h1;
 pub mod limits;
@@ -23,5 +17,4 @@ pub mod split;
 pub mod telemetry;
 pub mod traffic;
 pub mod upstream;
-pub mod watch;
 pub mod weight;

@@ -82,17 +82,28 @@ pub struct RequestHead {
     // private: method text, path, query, authority as Strings reused
 }
 
+impl Default for RequestHead { fn default() -> Self { todo!() } }
 impl RequestHead {
-    /// Path, beginning with `/`, or `*`.
-    pub fn path(&self) -> &str {
-        todo!()
-    }
-    /// Query without the `?`.
-    pub fn query(&self) -> Option<&str> {
-        todo!()
-    }
-    /// Host in lower case without port; empty for HTTP/1.0 without one.
-    pub fn host(&self) -> &str {
-        todo!()
-    }
+    pub fn new() -> Self { todo!() }
+    pub fn clear(&mut self) { todo!() }
+    pub fn parse(&mut self, _: &[u8], _: &HeadLimits) -> Result<Option<usize>, HeadError> { todo!() }
+    pub fn begin_h2(&mut self, _: &str, _: &str, _: &str, _: &HeadLimits) -> Result<(), HeadError> { todo!() }
+    pub fn finish_h2(&mut self, _: Framing) -> Result<(), HeadError> { todo!() }
+    pub fn method_text(&self) -> &str { todo!() }
+    pub fn path(&self) -> &str { todo!() }
+    pub fn query(&self) -> Option<&str> { todo!() }
+    pub fn path_and_query(&self) -> &str { todo!() }
+    pub fn authority(&self) -> &str { todo!() }
+    pub fn host(&self) -> &str { todo!() }
 }
+#[derive(Debug, Default)]
+pub struct ResponseHead { pub status: u16, pub fields: Fields, pub framing: Framing, pub keep_alive: bool, pub websocket: bool }
+impl ResponseHead {
+    pub fn clear(&mut self) { todo!() }
+    pub fn begin(&mut self, _: u16) { todo!() }
+    pub fn parse(&mut self, _: &[u8], _: Method, _: &HeadLimits) -> Result<Option<usize>, HeadError> { todo!() }
+}
+impl Default for Framing { fn default() -> Self { Self::None } }
+impl HttpVersion { pub fn as_str(self) -> &'static str { todo!() } }
+impl HeadError { pub fn reason(self) -> &'static str { todo!() } }
+impl Method { pub fn as_label(self) -> &'static str { todo!() } pub fn is_idempotent(self) -> bool { todo!() } }

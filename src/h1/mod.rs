@@ -4,5 +4,7 @@
 //! What cannot be read without doubt is refused with a reason. Bodies are framed anew, so that no
 //! byte of a peer's own framing ever passes through.
 
+pub mod body;
 pub mod fields;
 pub mod head;
+pub mod write;

@@ -6,7 +6,7 @@
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tokio::time::Sleep;
 
@@ -45,13 +45,10 @@ impl Alarm {
     }
 }
 
-/// A deadline so far away that it never comes.
-pub fn never(from: Instant) -> Instant {
-    from + Duration::from_secs(365 * 24 * 3600)
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[tokio::test(start_paused = true)]

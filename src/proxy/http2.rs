@@ -1,10 +1,10 @@
 //! HTTP/2 clients: hyper speaks the protocol, the request path is the same.
 
 use std::convert::Infallible;
-use std::future::poll_fn;
+use std::fmt;
+use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
@@ -278,6 +278,18 @@ impl BodySource for StreamBody {
     }
 }
 
+/// An answer that ends in its middle: the stream is reset, never ended.
+#[derive(Debug)]
+pub struct BrokenOff(Reason);
+
+impl fmt::Display for BrokenOff {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(reply::title(self.0))
+    }
+}
+
+impl std::error::Error for BrokenOff {}
+
 /// The answer's body as hyper pulls it.
 #[derive(Debug)]
 pub struct DownBody {
@@ -314,12 +326,12 @@ impl DownBody {
 
 impl Body for DownBody {
     type Data = Bytes;
-    type Error = Arc<str>;
+    type Error = BrokenOff;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Arc<str>>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
         match &mut self.kind {
             Kind::Text(text) => Poll::Ready(text.take().map(|text| Ok(Frame::data(text)))),
             Kind::Stream(streaming) => streaming.poll_frame(cx),
@@ -337,11 +349,11 @@ impl Body for DownBody {
 }
 
 impl Streaming {
-    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Arc<str>>>> {
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
         if !self.attempt.is_sent()
             && let Poll::Ready(Err(_)) = self.attempt.poll_upload(cx, &mut self.body)
         {
-            return Poll::Ready(Some(Err("the request body broke off".into())));
+            return Poll::Ready(Some(Err(BrokenOff(Reason::ClientGone))));
         }
         match self.attempt.poll_piece(cx) {
             Poll::Ready(Ok(true)) => {
@@ -374,10 +386,10 @@ impl Streaming {
         self.attempt.finish(clock::now());
     }
 
-    fn broke(&mut self, reason: Reason) -> Arc<str> {
+    fn broke(&mut self, reason: Reason) -> BrokenOff {
         self.cx.charge(reason);
         self.cx.close(self.status);
-        reply::title(reason).into()
+        BrokenOff(reason)
     }
 }
 

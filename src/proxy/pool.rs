@@ -154,11 +154,6 @@ impl InFlight {
         endpoint.in_flight.set(endpoint.in_flight.get() + 1);
         Self { version, endpoint }
     }
-
-    /// The version's load.
-    pub fn version(&self) -> &Rc<VersionLoad> {
-        &self.version
-    }
 }
 
 impl Drop for InFlight {

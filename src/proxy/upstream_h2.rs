@@ -15,7 +15,7 @@ use hyper::client::conn::http2::SendRequest;
 use hyper_util::rt::{TokioIo, TokioTimer};
 
 use super::body::{BodySource, Progress};
-use super::error::{ClientFault, Fault, UpstreamFault};
+use super::error::{Fault, UpstreamFault};
 use super::pool::{self, EndpointPool, InFlight, VersionLoad};
 use super::worker::Worker;
 use crate::clock;

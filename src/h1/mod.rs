@@ -7,4 +7,7 @@
 pub mod body;
 pub mod fields;
 pub mod head;
+mod target;
+#[cfg(test)]
+mod tests;
 pub mod write;

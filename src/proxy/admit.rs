@@ -204,10 +204,7 @@ mod tests {
     use super::*;
 
     fn edge() -> EdgePolicy {
-        EdgePolicy {
-            trusted_proxies: vec!["10.0.0.0/8".parse().unwrap()],
-            version_header: true,
-        }
+        EdgePolicy { trusted_proxies: vec!["10.0.0.0/8".parse().unwrap()], version_header: true }
     }
 
     #[test]

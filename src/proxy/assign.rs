@@ -37,7 +37,8 @@ pub fn choose(
     kept: Option<u128>,
 ) -> Result<Choice, Reason> {
     let usable = |version: usize| service.versions[version].is_usable();
-    if let Some(place) = service.pins.iter().position(|pin| pin.plan.matches.matches(view, client)) {
+    if let Some(place) = service.pins.iter().position(|pin| pin.plan.matches.matches(view, client))
+    {
         // A tester who asked for a version must not be shown another in its place.
         let version = service.pins[place].version;
         let cause = Cause::Pin(place as u16);

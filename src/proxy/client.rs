@@ -59,7 +59,11 @@ impl Client {
     }
 
     /// Reads more; 0 is the end of the stream. Holds a buffer only while there is something in it.
-    pub fn poll_fill(&mut self, cx: &mut Context<'_>, buffers: &Buffers) -> Poll<io::Result<usize>> {
+    pub fn poll_fill(
+        &mut self,
+        cx: &mut Context<'_>,
+        buffers: &Buffers,
+    ) -> Poll<io::Result<usize>> {
         if self.buffer.capacity() == 0 {
             self.buffer = buffers.take_client();
         }

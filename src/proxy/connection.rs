@@ -150,16 +150,14 @@ impl Connection {
         let listener = self.seat.listener.clone();
         let mut cx = RequestCx::open(&self.worker, request, client, listener.plan.name.as_str());
         let limits = &listener.plan.limits;
-        let mut upload = Upload::new(
-            Decoder::new(request.framing),
-            limits.max_body,
-            request.expect_continue,
-        );
+        let mut upload =
+            Upload::new(Decoder::new(request.framing), limits.max_body, request.expect_continue);
         out.clear();
         let answered = match super::decide(&mut cx, request, &self.seat, limits.max_body).await {
             Ok(Decision::Redirect { status, location }) => {
                 cx.reason = Some(Reason::Redirect);
-                self.redirect(&mut cx, &mut upload, (status, &location), out, request.keep_alive).await;
+                self.redirect(&mut cx, &mut upload, (status, &location), out, request.keep_alive)
+                    .await;
                 return self.after(&upload, request.keep_alive);
             }
             Ok(Decision::Forward { bytes, framing }) => {
@@ -171,7 +169,9 @@ impl Connection {
         };
         let mut attempt = match answered {
             Ok(attempt) => attempt,
-            Err(error) => return self.give_error(cx, &error, &upload, request.keep_alive, out).await,
+            Err(error) => {
+                return self.give_error(cx, &error, &upload, request.keep_alive, out).await;
+            }
         };
         if response.status == 101 {
             tunnel::run(cx, &mut self.client, attempt, response, out).await;

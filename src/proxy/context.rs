@@ -143,9 +143,10 @@ impl RequestCx {
         if let (Some(log), Some(told)) = (&worker.shared.access_log, &self.told) {
             let service = self.service();
             let version = self.version();
-            let endpoint = self.endpoint.zip(version).map(|(place, version)| {
-                version.endpoints[place].endpoint.label.as_str()
-            });
+            let endpoint = self
+                .endpoint
+                .zip(version)
+                .map(|(place, version)| version.endpoints[place].endpoint.label.as_str());
             let upstream = self.upstream_began.zip(self.upstream_answered);
             let record = Record {
                 arrived: self.arrived,

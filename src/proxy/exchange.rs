@@ -117,7 +117,8 @@ impl Exchange {
             if self.upload.is_small() && self.upload.state == UplinkState::Flowing {
                 match body.poll_data(cx)? {
                     Poll::Ready(Progress::End) => {
-                        let ended = self.upload.encoder.finish(&mut self.upload.out, body.trailers());
+                        let ended =
+                            self.upload.encoder.finish(&mut self.upload.out, body.trailers());
                         ended.map_err(|_| Fault::Client(super::error::ClientFault::Gone))?;
                         self.upload.state = UplinkState::Ended;
                     }

@@ -236,7 +236,9 @@ async fn head(
         }
         // While a body goes up, what counts is that it moves; after that, the head's deadline.
         let (limit, fault) = match attempt.is_sent() {
-            true if progress.is_none() => (window.deadline, Fault::Upstream(UpstreamFault::Timeout)),
+            true if progress.is_none() => {
+                (window.deadline, Fault::Upstream(UpstreamFault::Timeout))
+            }
             true => {
                 let since = progress.map_or(window.deadline, |(_, at)| at + window.timeout);
                 (since.max(window.deadline), Fault::Upstream(UpstreamFault::Timeout))

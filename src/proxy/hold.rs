@@ -45,7 +45,8 @@ impl Holds {
 
     /// Lets go what a new revision does not hold any more.
     pub fn released_by(&self, worker: &Rc<Worker>, lease: &Lease) {
-        let held = |name: &ServiceName| lease.snapshot.service(name).is_some_and(|s| s.hold.is_some());
+        let held =
+            |name: &ServiceName| lease.snapshot.service(name).is_some_and(|s| s.hold.is_some());
         let mut waiting = self.waiting.borrow_mut();
         waiting.retain(|(_, queue)| !queue.is_empty());
         let free = waiting.iter().filter(|(name, _)| !held(name));

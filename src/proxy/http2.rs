@@ -73,7 +73,11 @@ pub async fn serve(worker: Rc<Worker>, seat: Seat, stream: Stream) {
     }
 }
 
-async fn answer(worker: Rc<Worker>, seat: Rc<Seat>, request: Request<Incoming>) -> Response<DownBody> {
+async fn answer(
+    worker: Rc<Worker>,
+    seat: Rc<Seat>,
+    request: Request<Incoming>,
+) -> Response<DownBody> {
     let mut scratch = worker.buffers.take_scratch();
     let (parts, incoming) = request.into_parts();
     let limits = &seat.listener.plan.limits;
@@ -349,7 +353,10 @@ impl Body for DownBody {
 }
 
 impl Streaming {
-    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
+    fn poll_frame(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
         if !self.attempt.is_sent()
             && let Poll::Ready(Err(_)) = self.attempt.poll_upload(cx, &mut self.body)
         {

@@ -71,8 +71,7 @@ async fn decide(
             let scheme = seat.listener.scheme();
             let authority = head.authority();
             let prefix = found.matched_prefix;
-            let location =
-                redirect.location(scheme, authority, head.path(), head.query(), prefix);
+            let location = redirect.location(scheme, authority, head.path(), head.query(), prefix);
             return Ok(Decision::Redirect { status: redirect.status, location });
         }
         Action::Forward { index, .. } => *index,
@@ -90,8 +89,7 @@ async fn decide(
     let choice = assign::choose(&cx.worker, service, &view, cx.client, None); // 5
     let choice = choice.map_err(ProxyError::new)?;
     cx.new_cohort = choice.new_cohort;
-    cx.assigned =
-        Some(Assigned { service: place, version: choice.version, cause: choice.cause });
+    cx.assigned = Some(Assigned { service: place, version: choice.version, cause: choice.cause });
     if !choice.usable {
         return Err(ProxyError::new(Reason::NoEndpoint));
     }

@@ -183,7 +183,9 @@ pub async fn carry(
         let joined = encoder.is_framed() || out.len() - written + piece.len() <= JOIN_BYTES_MAX;
         if joined {
             out.extend_from_slice(piece);
-            encoder.end_data(out);
+            if !piece.is_empty() {
+                encoder.end_data(out);
+            }
         }
         let complete = !more || attempt.is_complete();
         if complete {

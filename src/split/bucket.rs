@@ -20,11 +20,27 @@ pub fn first_salt(service: &str) -> u64 {
 }
 
 /// Which version each bucket belongs to.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone)]
 pub struct BucketTable {
     versions: Vec<VersionName>,
     slots: Box<[u8]>,
 }
+
+impl std::fmt::Debug for BucketTable {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_list().entries(self.runs()).finish()
+    }
+}
+
+/// Two tables are equal when every bucket has the same version, in whatever order the versions
+/// came to be known.
+impl PartialEq for BucketTable {
+    fn eq(&self, other: &Self) -> bool {
+        self.moves_to(other).is_empty()
+    }
+}
+
+impl Eq for BucketTable {}
 
 impl BucketTable {
     /// A table by weights alone: versions in the order of names, each in one run. `None` when all

@@ -6,7 +6,9 @@
 use std::collections::{HashMap, HashSet};
 
 use metrics::{Counter, Gauge, Histogram, Key, KeyName, Label, Level, Metadata, Recorder};
-use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
+use metrics_exporter_prometheus::{
+    Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder,
+};
 
 use crate::proxy::counters::Counts;
 use crate::upstream::Registry;
@@ -215,7 +217,8 @@ fn owned(values: &[&str]) -> Values {
 fn key(metric: &Definition, values: &[&str]) -> Key {
     debug_assert_eq!(metric.labels.len(), values.len(), "{}", metric.name);
     let pairs = metric.labels.iter().zip(values);
-    let labels: Vec<_> = pairs.map(|(name, value)| Label::new(*name, (*value).to_owned())).collect();
+    let labels: Vec<_> =
+        pairs.map(|(name, value)| Label::new(*name, (*value).to_owned())).collect();
     Key::from_parts(metric.name, labels)
 }
 

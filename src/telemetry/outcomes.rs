@@ -72,7 +72,8 @@ impl Outcomes {
             }
         }
         let seconds = now.duration_since(self.since).min(WINDOW).as_secs_f64().max(0.5);
-        let rate = |count: u64| if sum.requests == 0 { 0.0 } else { count as f64 / sum.requests as f64 };
+        let rate =
+            |count: u64| if sum.requests == 0 { 0.0 } else { count as f64 / sum.requests as f64 };
         Rates {
             requests_per_second: sum.requests as f64 / seconds,
             error_rate: rate(sum.errors),

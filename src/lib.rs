@@ -1,5 +1,6 @@
 //! Tidegate: a traffic-shifting reverse proxy.
 
+pub mod config;
 pub mod diff;
 pub mod h1;
 pub mod limits;

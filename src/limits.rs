@@ -49,6 +49,11 @@ pub const DIFF_SAMPLES_KEPT: usize = 100;
 pub const DIFF_FIELDS_MAX: usize = 1000;
 /// Comparisons waiting for the control plane; more are dropped and counted.
 pub const DIFF_QUEUE_MAX: usize = 1024;
+/// Bytes of a request body that wait for a slow shadow; past it the copy is given up and counted.
+pub const SHADOW_TEE_BYTES_MAX: usize = 1024 * 1024;
+/// Bytes of a shadow's answer that are read only to keep its connection, once it is too long to be
+/// compared. Past it the connection is closed: a shadow that never ends must not busy a worker.
+pub const SHADOW_DISCARD_BYTES_MAX: usize = 1024 * 1024;
 /// Depth of a JSON value that is still compared as a structure.
 pub const JSON_DEPTH_MAX: usize = 64;
 /// Nodes of a JSON value that is still compared as a structure.

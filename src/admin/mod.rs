@@ -82,6 +82,8 @@ pub fn router(state: AdminState) -> Router {
         .route("/cutover", post(services::cutover))
         .route("/rollback", post(services::rollback))
         .route("/shadow", put(shadow::start).delete(shadow::stop))
+        .route("/diffs", get(shadow::report).delete(shadow::reset))
+        .route("/diffs/samples", get(shadow::samples))
         .route("/hold", post(hold::hold))
         .route("/release", post(hold::release))
         .route("/versions/{version}", put(versions::register).delete(versions::remove))

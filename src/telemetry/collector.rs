@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use super::metrics::{
     Alive, CONFIG_RELOADS, CONFIG_VALID, CONNECTIONS, HEALTHY, IN_FLIGHT, Metrics, REVISION,
-    ROLLBACK_READY, UPSTREAM_CONNECTIONS, WEIGHT,
+    ROLLBACK_READY, SHADOW_LATENCY_DELTA, SHADOW_MISMATCH, SHADOW_REQUESTS, UPSTREAM_CONNECTIONS, WEIGHT,
 };
 use super::outcomes::{Outcomes, Rates};
 use crate::clock;
@@ -87,6 +87,7 @@ impl Telemetry {
             books.metrics.absorb(counts, &control.shared.registry);
             books.outcomes.absorb(counts, now);
         }
+        absorb_shadows(&mut books.metrics, control);
         gauges
     }
 
@@ -141,6 +142,24 @@ impl Telemetry {
     fn books(&self) -> MutexGuard<'_, Books> {
         // Whoever panicked while counting has left at most a count out.
         self.books.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Takes what shadows did into the metrics.
+fn absorb_shadows(metrics: &mut Metrics, control: &Control) {
+    for ((service, version), counts) in control.shared.shadows.take_counts() {
+        let labels = [service.as_str(), version.as_str()];
+        for (outcome, count) in counts.outcomes {
+            let labels = [labels[0], labels[1], outcome.as_str()];
+            metrics.count(&SHADOW_REQUESTS, &labels, count);
+        }
+        for (kind, count) in counts.kinds {
+            metrics.count(&SHADOW_MISMATCH, &[labels[0], labels[1], kind], count);
+        }
+        for (count, seconds) in counts.delays.into_values().filter(|(count, _)| *count > 0) {
+            // The mean lies in the slot it was counted in, so that counts and sum are exact.
+            metrics.record(&SHADOW_LATENCY_DELTA, &labels, seconds / count as f64, count);
+        }
     }
 }
 

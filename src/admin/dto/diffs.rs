@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::diff::report::{FieldSummary, Quantiles, RouteSummary, Summary};
+use crate::diff::Difference;
+use crate::diff::report::{FieldSummary, Quantiles, RouteSummary};
+use crate::shadow::{ReportView, Sample};
 
 /// What comparisons of a shadow with the primary say.
 #[derive(Debug, Serialize, ToSchema)]
@@ -27,19 +29,21 @@ pub struct DiffsDto {
     pub dropped: u64,
     /// By reason.
     pub skipped: BTreeMap<&'static str, u64>,
-    /// Shadow minus primary; null before the first comparison.
-    pub latency_delta_ms: Option<QuantilesDto>,
+    /// What `failed` and `dropped` are made of, by reason.
+    pub misses: BTreeMap<&'static str, u64>,
+    /// Shadow minus primary.
+    pub latency_delta_ms: QuantilesDto,
     /// Worst verdict first.
     pub fields: Vec<FieldDto>,
     pub routes: Vec<RouteDiffDto>,
 }
 
-/// Quantiles in milliseconds.
-#[derive(Debug, Serialize, ToSchema)]
+/// Quantiles in milliseconds; null before the first comparison.
+#[derive(Debug, Default, Serialize, ToSchema)]
 pub struct QuantilesDto {
-    pub p50: f64,
-    pub p95: f64,
-    pub p99: f64,
+    pub p50: Option<f64>,
+    pub p95: Option<f64>,
+    pub p99: Option<f64>,
 }
 
 /// A field that differs.
@@ -66,23 +70,15 @@ pub struct RouteDiffDto {
     pub mismatched: u64,
 }
 
-/// Who is compared, and since when.
-#[derive(Debug)]
-pub struct Compared {
-    pub service: String,
-    pub shadow: String,
-    pub secondary: Option<String>,
-    pub since: String,
-}
-
-impl DiffsDto {
-    /// From a summary.
-    pub fn new(who: Compared, summary: Summary) -> Self {
+impl From<ReportView> for DiffsDto {
+    fn from(view: ReportView) -> Self {
+        let summary = view.summary;
+        let quantiles = summary.latency_delta_ms;
         Self {
-            service: who.service,
-            shadow: who.shadow,
-            secondary: who.secondary,
-            since: who.since,
+            service: view.service.to_string(),
+            shadow: view.shadow.to_string(),
+            secondary: view.secondary.as_ref().map(ToString::to_string),
+            since: view.since.to_string(),
             compared: summary.compared,
             matched: summary.matched,
             mismatched: summary.mismatched,
@@ -91,16 +87,68 @@ impl DiffsDto {
             failed: summary.failed,
             dropped: summary.dropped,
             skipped: summary.skipped,
-            latency_delta_ms: summary.latency_delta_ms.map(QuantilesDto::from),
+            misses: view.misses,
+            latency_delta_ms: quantiles.map(QuantilesDto::from).unwrap_or_default(),
             fields: summary.fields.into_iter().map(FieldDto::from).collect(),
             routes: summary.routes.into_iter().map(RouteDiffDto::from).collect(),
         }
     }
 }
 
+/// A request whose answers differ; secrets are redacted.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct SampleDto {
+    /// RFC 3339.
+    pub at: String,
+    pub route: String,
+    pub method: String,
+    /// Path and query.
+    pub path: String,
+    pub request_id: String,
+    pub primary_status: u16,
+    pub shadow_status: u16,
+    pub differences: Vec<DifferenceDto>,
+    /// Why the bodies could not be compared.
+    pub incomparable: Option<&'static str>,
+}
+
+/// One field that differs, with both values.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct DifferenceDto {
+    pub field: String,
+    pub primary: String,
+    pub shadow: String,
+}
+
+impl From<Sample> for SampleDto {
+    fn from(sample: Sample) -> Self {
+        Self {
+            at: sample.at.to_string(),
+            route: sample.route,
+            method: sample.method,
+            path: sample.path,
+            request_id: sample.request_id,
+            primary_status: sample.primary_status,
+            shadow_status: sample.shadow_status,
+            differences: sample.differences.into_iter().map(DifferenceDto::from).collect(),
+            incomparable: sample.incomparable,
+        }
+    }
+}
+
+impl From<Difference> for DifferenceDto {
+    fn from(difference: Difference) -> Self {
+        Self {
+            field: difference.field.as_str().to_owned(),
+            primary: difference.primary,
+            shadow: difference.shadow,
+        }
+    }
+}
+
 impl From<Quantiles> for QuantilesDto {
     fn from(quantiles: Quantiles) -> Self {
-        Self { p50: quantiles.p50, p95: quantiles.p95, p99: quantiles.p99 }
+        Self { p50: Some(quantiles.p50), p95: Some(quantiles.p95), p99: Some(quantiles.p99) }
     }
 }
 
@@ -121,4 +169,13 @@ impl From<RouteSummary> for RouteDiffDto {
     fn from(route: RouteSummary) -> Self {
         Self { route: route.route, compared: route.compared, mismatched: route.mismatched }
     }
+}
+
+/// A report that begins anew.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ResetDto {
+    /// The revision in force.
+    pub revision: u64,
+    /// Whether there was nothing to forget.
+    pub unchanged: bool,
 }

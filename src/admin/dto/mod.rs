@@ -3,6 +3,7 @@
 //! What goes out is here; what comes in is in [`request`], comparisons are in [`diffs`].
 
 pub mod diffs;
+pub mod explain;
 pub mod request;
 
 use std::collections::BTreeMap;

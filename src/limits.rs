@@ -41,6 +41,8 @@ pub const REPLAY_BYTES_MAX: usize = 64 * 1024;
 pub const REVISIONS_KEPT: usize = 1000;
 /// Bytes of an admin request body.
 pub const ADMIN_BODY_BYTES_MAX: usize = 1024 * 1024;
+/// Connections to the admin API at once, followers of events included; more wait to be accepted.
+pub const ADMIN_CONNECTIONS_MAX: usize = 256;
 /// Difference samples kept per service.
 pub const DIFF_SAMPLES_KEPT: usize = 100;
 /// Fields told apart in one service's diff report; more are counted as one.

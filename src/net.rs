@@ -2,13 +2,15 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener as StdListener};
+use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpListener, TcpStream};
+pub use tokio::net::UnixListener;
+use tokio::net::{TcpListener, TcpStream, UnixStream};
 use tokio_rustls::{TlsAcceptor, TlsConnector, TlsStream};
 
 use crate::upstream::tls::ClientTls;
@@ -144,6 +146,27 @@ pub async fn accept(listener: &TcpListener) -> io::Result<(Stream, SocketAddr)> 
     let (stream, peer) = listener.accept().await?;
     stream.set_nodelay(true)?;
     Ok((Stream::Tcp(stream), peer))
+}
+
+/// Binds a unix socket that only this user may use. A file that an earlier process left there is
+/// replaced; one that somebody listens on is not.
+pub async fn bind_unix(path: &Path) -> io::Result<UnixListener> {
+    use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+    let is_socket = std::fs::symlink_metadata(path).is_ok_and(|file| file.file_type().is_socket());
+    if is_socket {
+        match UnixStream::connect(path).await {
+            Ok(_) => return Err(io::ErrorKind::AddrInUse.into()),
+            Err(_) => std::fs::remove_file(path)?,
+        }
+    }
+    let listener = UnixListener::bind(path)?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
+    Ok(listener)
+}
+
+/// Takes the next caller on a unix socket.
+pub async fn accept_unix(listener: &UnixListener) -> io::Result<UnixStream> {
+    Ok(listener.accept().await?.0)
 }
 
 /// Speaks TLS with a client.

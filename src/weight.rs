@@ -48,6 +48,13 @@ impl Weights {
         Self(BTreeMap::from([(version, 100)]))
     }
 
+    /// The same weights without a version.
+    pub fn without(&self, version: &VersionName) -> Self {
+        let mut weights = self.0.clone();
+        weights.remove(version);
+        Self(weights)
+    }
+
     /// The weight of a version; a version that is not named has none.
     pub fn of(&self, version: &VersionName) -> u32 {
         self.0.get(version).copied().unwrap_or(0)

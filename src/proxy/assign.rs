@@ -36,6 +36,17 @@ pub fn choose(
     client: IpAddr,
     kept: Option<u128>,
 ) -> Result<Choice, Reason> {
+    choose_by(&|| worker.entropy(), service, view, client, kept)
+}
+
+/// The same with any source of uniform bits.
+pub fn choose_by(
+    random: &impl Fn() -> u64,
+    service: &Service,
+    view: &RequestView<'_>,
+    client: IpAddr,
+    kept: Option<u128>,
+) -> Result<Choice, Reason> {
     let usable = |version: usize| service.versions[version].is_usable();
     if let Some(place) = service.pins.iter().position(|pin| pin.plan.matches.matches(view, client))
     {
@@ -47,13 +58,13 @@ pub fn choose(
     if !service.split.has_weight() {
         return Err(Reason::NoWeight);
     }
-    let (bucket, new_cohort) = bucket(worker, service, view, client, kept);
+    let (bucket, new_cohort) = bucket(random, service, view, client, kept);
     let sticky = bucket.and_then(|bucket| service.split.version_of_bucket(bucket));
     let sticky = sticky.filter(|version| service.split.weighs(*version));
     // The fallback of a sticky user is drawn by the bucket, so that it is the same each time.
     let entropy = match bucket {
         Some(bucket) => u64::from(bucket).wrapping_mul(0x9E37_79B9_7F4A_7C15),
-        None => worker.entropy(),
+        None => random(),
     };
     let first = match (sticky, bucket) {
         (Some(version), Some(bucket)) => Some((version, Cause::Sticky(bucket))),
@@ -79,7 +90,7 @@ pub fn choose(
 
 /// The bucket of the request's cohort, and the id of a cohort that was made for it.
 fn bucket(
-    worker: &Worker,
+    random: &impl Fn() -> u64,
     service: &Service,
     view: &RequestView<'_>,
     client: IpAddr,
@@ -101,20 +112,18 @@ fn bucket(
         let version = service.split.version_of_bucket(bucket);
         version.is_some_and(|version| !service.versions.get(version).is_some_and(|v| v.draining))
     };
-    let mut id = fresh_id(worker);
+    let mut id = fresh_id(random);
     for _ in 0..DRAWS_MAX {
         if takes_new(of(id)) {
             break;
         }
-        id = fresh_id(worker);
+        id = fresh_id(random);
     }
     (Some(of(id)), Some(id))
 }
 
-fn fresh_id(worker: &Worker) -> u128 {
-    let mut bytes = [0; 16];
-    worker.fill_random(&mut bytes);
-    u128::from_ne_bytes(bytes)
+fn fresh_id(random: &impl Fn() -> u64) -> u128 {
+    u128::from(random()) << 64 | u128::from(random())
 }
 
 /// The text of a cohort's id, as the cookie holds it and as it is hashed.

@@ -29,7 +29,8 @@ mod tunnel;
 pub(crate) mod upstream_h2;
 pub mod worker;
 
-pub use self::assign::id_text;
+pub use self::admit::client_of;
+pub use self::assign::{Choice, choose_by, id_text};
 
 use self::context::{Assigned, RequestCx};
 use self::error::{ProxyError, Reason};

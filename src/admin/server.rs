@@ -1,0 +1,166 @@
+//! Serving the API: TCP and, if there is one, a unix socket; one task a connection.
+//!
+//! A caller that sends or reads slowly costs its own task and nobody else's time: heads, bodies and
+//! writes each have their deadline, and connections are bounded.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener as StdListener};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Extension;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::{Semaphore, watch};
+
+use super::auth::Entrance;
+use super::patience::Patient;
+use super::{AdminState, router};
+use crate::config::AdminSettings;
+use crate::limits::ADMIN_CONNECTIONS_MAX;
+use crate::net::{self, UnixListener};
+use crate::phase::Phase;
+
+/// From the first byte of a head to its last, and between two requests.
+const HEAD_WAIT: Duration = Duration::from_secs(30);
+/// A caller may read nothing for this long.
+const WRITE_WAIT: Duration = Duration::from_secs(30);
+/// Wait after `accept` fails for want of descriptors or memory: trying at once would spin.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
+
+/// The sockets of the API.
+#[derive(Debug)]
+pub struct Bound {
+    tcp: StdListener,
+    unix: Option<(UnixListener, PathBuf)>,
+}
+
+impl Bound {
+    /// The address of the TCP socket, with the port that port 0 became.
+    pub fn address(&self) -> io::Result<SocketAddr> {
+        self.tcp.local_addr()
+    }
+}
+
+/// Binds the sockets. The error is a sentence with the remedy.
+pub async fn bind(settings: &AdminSettings) -> Result<Bound, String> {
+    let address = settings.address;
+    let sockets = net::bind(address, 1).map_err(|error| match error.kind() {
+        io::ErrorKind::AddrInUse => format!(
+            "the admin API cannot listen on {address}: another process does; stop it or choose \
+             another `admin.address`"
+        ),
+        _ => format!("the admin API cannot listen on {address}: {error}"),
+    })?;
+    let tcp = sockets.into_iter().next().ok_or("the admin API has no socket")?;
+    let unix = match &settings.socket {
+        Some(path) => Some((bind_unix(path).await?, path.clone())),
+        None => None,
+    };
+    Ok(Bound { tcp, unix })
+}
+
+async fn bind_unix(path: &Path) -> Result<UnixListener, String> {
+    let failed = |error: io::Error| {
+        let path = path.display();
+        match error.kind() {
+            io::ErrorKind::AddrInUse => format!(
+                "the admin API cannot listen on {path}: another process does; stop it or choose \
+                 another `admin.socket`"
+            ),
+            _ => format!("the admin API cannot listen on {path}: {error}"),
+        }
+    };
+    net::bind_unix(path).await.map_err(failed)
+}
+
+/// Serves until the proxy ends: when the sender of the phase is gone, idle connections close and
+/// the others after their answer.
+pub async fn serve(bound: Bound, state: AdminState) {
+    let permits = Arc::new(Semaphore::new(ADMIN_CONNECTIONS_MAX));
+    let tcp = serve_tcp(bound.tcp, state.clone(), permits.clone());
+    match bound.unix {
+        None => tcp.await,
+        Some((listener, path)) => {
+            tokio::join!(tcp, serve_unix(listener, state, permits));
+            // Whoever starts next would replace it anyway; a file that leads nowhere confuses.
+            let _ = std::fs::remove_file(path);
+        }
+    }
+}
+
+async fn serve_tcp(socket: StdListener, state: AdminState, permits: Arc<Semaphore>) {
+    let address = socket.local_addr();
+    let (listener, address) = match (net::listen(socket), address) {
+        (Ok(listener), Ok(address)) => (listener, address),
+        (Err(error), _) | (_, Err(error)) => {
+            tracing::error!(%error, "the admin API cannot be served");
+            return;
+        }
+    };
+    let accept = async || net::accept(&listener).await.map(|(stream, _)| stream);
+    accept_all(accept, Entrance::Tcp(address), state, permits).await;
+}
+
+async fn serve_unix(listener: UnixListener, state: AdminState, permits: Arc<Semaphore>) {
+    let accept = async || net::accept_unix(&listener).await;
+    accept_all(accept, Entrance::Unix, state, permits).await;
+}
+
+async fn accept_all<S>(
+    accept: impl AsyncFn() -> io::Result<S>,
+    entrance: Entrance,
+    state: AdminState,
+    permits: Arc<Semaphore>,
+) where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let mut phase = state.phase.clone();
+    let app = router(state).layer(Extension(entrance));
+    loop {
+        // A closed semaphore is impossible: nobody closes it.
+        let Ok(permit) = permits.clone().acquire_owned().await else { return };
+        let accepted = tokio::select! {
+            accepted = accept() => accepted,
+            _ = phase.wait_for(|_| false) => return,
+        };
+        match accepted {
+            Ok(stream) => {
+                let connection = connection(stream, app.clone(), phase.clone());
+                tokio::spawn(async move {
+                    connection.await;
+                    drop(permit);
+                });
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the admin API cannot accept a connection");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+async fn connection<S>(stream: S, app: axum::Router, mut phase: watch::Receiver<Phase>)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let service = TowerToHyperService::new(app);
+    let io = TokioIo::new(Patient::new(stream, WRITE_WAIT));
+    let mut builder = http1::Builder::new();
+    builder.timer(TokioTimer::new()).header_read_timeout(HEAD_WAIT);
+    let connection = builder.serve_connection(io, service);
+    tokio::pin!(connection);
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        _ = phase.wait_for(|_| false) => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%error, "an admin connection ended early");
+    }
+}

@@ -9,6 +9,7 @@ use crate::h1::head::{Framing, RequestHead};
 use crate::h1::write;
 use crate::route::matcher::RequestView;
 use crate::route::{Action, FieldEdits, Found, PathEdit};
+use crate::shadow::MARK;
 use crate::snapshot::EdgePolicy;
 
 impl<'a> From<&'a RequestHead> for RequestView<'a> {
@@ -101,7 +102,8 @@ fn passes_up(field: &Field<'_>, trusted: bool) -> bool {
         Known::XRequestId => false,
         Known::Forwarded => trusted,
         Known::Traceparent => is_traceparent(field.value),
-        _ => true,
+        // A client that could mark its request as a copy would have it served for nobody.
+        _ => trusted || !field.name.eq_ignore_ascii_case(MARK.as_bytes()),
     }
 }
 

@@ -221,6 +221,7 @@ impl Connection {
         let worker = self.worker.clone();
         let mut interims = Vec::new();
         let mut body = ClientBody { client: &mut self.client, upload, buffers: &worker.buffers };
+        let mut body = cx.tap.tee(&mut body);
         let mut interim = |head: &ResponseHead| {
             if speaks_interim {
                 write::status_line(&mut interims, head.status);

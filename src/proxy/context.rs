@@ -12,6 +12,7 @@ use super::worker::{Lease, Worker};
 use crate::clock;
 use crate::h1::head::{Method, RequestHead};
 use crate::limits::REQUEST_ID_BYTES_MAX;
+use crate::shadow::Tap;
 use crate::snapshot::Service;
 use crate::split::Cause;
 use crate::upstream::Version;
@@ -40,6 +41,8 @@ pub struct RequestCx {
     pub upstream_began: Option<Instant>,
     pub upstream_answered: Option<Instant>,
     pub reason: Option<Reason>,
+    /// The hold of its copy on it, if it is copied.
+    pub tap: Tap,
     /// The status the client saw; 0 until the books are closed.
     status: u16,
     /// What the access log says of the head; kept only when there is a log.
@@ -96,6 +99,7 @@ impl RequestCx {
             upstream_began: None,
             upstream_answered: None,
             reason: None,
+            tap: Tap::default(),
             status: 0,
             told,
         }

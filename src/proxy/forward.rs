@@ -20,6 +20,7 @@ use crate::clock;
 use crate::h1::head::{Framing, RequestHead, ResponseHead};
 use crate::net;
 use crate::route::matcher::RequestView;
+use crate::shadow::tap;
 use crate::snapshot::Service;
 use crate::split::Cause;
 use crate::upstream::{Version, pick};
@@ -81,6 +82,7 @@ pub async fn answer(
             Ok(()) => {
                 cx.upstream_answered = Some(clock::now());
                 note_success(cx);
+                tap::observe(cx, answer);
                 return Ok(attempt);
             }
             Err(Fault::Client(fault)) => return Err(fault.into()),

@@ -175,6 +175,7 @@ async fn exchange(
             // hyper cannot send interim heads.
             let mut interim = |_: &ResponseHead| {};
             let answer = &mut scratch.response;
+            let body = &mut cx.tap.tee(body);
             let attempt = forward::answer(cx, outgoing, body, answer, alarm, &mut interim).await?;
             Ok(Exchanged::Answer(Box::new(attempt)))
         }
@@ -358,13 +359,15 @@ impl Streaming {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
         if !self.attempt.is_sent()
-            && let Poll::Ready(Err(_)) = self.attempt.poll_upload(cx, &mut self.body)
+            && let Poll::Ready(Err(_)) =
+                self.attempt.poll_upload(cx, &mut self.cx.tap.tee(&mut self.body))
         {
             return Poll::Ready(Some(Err(BrokenOff(Reason::ClientGone))));
         }
         match self.attempt.poll_piece(cx) {
             Poll::Ready(Ok(true)) => {
                 let data = Bytes::copy_from_slice(self.attempt.piece());
+                self.cx.tap.piece(&data);
                 self.cx.bytes_out += data.len() as u64;
                 self.since = clock::now();
                 if self.attempt.is_complete() && self.attempt.trailers().is_none() {
@@ -390,6 +393,7 @@ impl Streaming {
     fn finish(&mut self) {
         self.cx.bytes_in = self.body.received;
         self.cx.close(self.status);
+        self.cx.tap.complete();
         self.attempt.finish(clock::now());
     }
 

@@ -4,29 +4,29 @@
 //! live in `route`, `split` and `assign`, bytes in `admit`, `forward` and `respond`.
 
 mod admit;
-mod alarm;
+pub(crate) mod alarm;
 mod assign;
-mod attempt;
-mod body;
+pub(crate) mod attempt;
+pub(crate) mod body;
 mod budget;
 mod buffers;
 mod client;
 mod connection;
-mod context;
+pub(crate) mod context;
 mod cork;
 pub mod counters;
 pub mod error;
-mod exchange;
+pub(crate) mod exchange;
 mod forward;
 mod hold;
 mod http2;
 pub mod listener;
-mod pool;
+pub(crate) mod pool;
 pub mod record;
 pub mod reply;
 mod respond;
 mod tunnel;
-mod upstream_h2;
+pub(crate) mod upstream_h2;
 pub mod worker;
 
 pub use self::assign::id_text;
@@ -37,6 +37,7 @@ use self::listener::Seat;
 use crate::h1::head::{Framing, RequestHead};
 use crate::route::Action;
 use crate::route::matcher::RequestView;
+use crate::shadow;
 
 /// What is to be done with a request.
 #[derive(Debug)]
@@ -99,5 +100,6 @@ async fn decide(
     };
     let mut bytes = Vec::with_capacity(1024);
     admit::upstream_head(&mut bytes, cx, head, &found, seat, framing); // 3: what goes up
+    cx.tap = shadow::tap(cx, head, &bytes, framing); // 6: never waits, never fails
     Ok(Decision::Forward { bytes, framing })
 }

@@ -160,6 +160,7 @@ pub async fn carry(
         let came = poll_fn(|task| {
             if !attempt.is_sent() {
                 let mut body = ClientBody { client, upload, buffers: &worker.buffers };
+                let mut body = cx.tap.tee(&mut body);
                 if let Poll::Ready(Err(fault)) = attempt.poll_upload(task, &mut body) {
                     return Poll::Ready(Err(fault));
                 }
@@ -175,6 +176,7 @@ pub async fn carry(
         });
         more = more && came.await?;
         let piece = if more { attempt.piece() } else { &[] };
+        cx.tap.piece(piece);
         let broken = |_| Fault::from(UpstreamFault::Malformed("body_length"));
         if !piece.is_empty() {
             encoder.begin_data(out, piece.len()).map_err(broken)?;
@@ -193,6 +195,7 @@ pub async fn carry(
             cx.bytes_out += (out.len() - written + if joined { 0 } else { piece.len() }) as u64;
             cx.bytes_in = upload.received;
             cx.close(status);
+            cx.tap.complete();
         }
         let body = if joined { &[][..] } else { piece };
         if !complete {

@@ -24,7 +24,7 @@ use super::record::AccessLog;
 use crate::clock;
 use crate::name::ListenerName;
 use crate::revision::store::{Revision, RevisionStore};
-use crate::shadow::ShadowHub;
+use crate::shadow::{Gates, ShadowHub};
 use crate::upstream::Registry;
 
 /// How often a worker closes upstream connections that nobody used and hands its log over.
@@ -78,6 +78,9 @@ pub struct Worker {
     lease: RefCell<Lease>,
     pub buffers: Buffers,
     pub pools: Pools,
+    /// Connections of copies: a shadow that hangs takes none of the others.
+    pub shadow_pools: Pools,
+    pub gates: Gates,
     pub counts: RefCell<Counts>,
     pub holds: Holds,
     pub budgets: Budgets,
@@ -98,6 +101,8 @@ impl Worker {
             lease: RefCell::new(lease),
             buffers: Buffers::default(),
             pools: Pools::default(),
+            shadow_pools: Pools::default(),
+            gates: Gates::default(),
             counts: RefCell::default(),
             holds: Holds::default(),
             budgets: Budgets::default(),
@@ -244,6 +249,7 @@ async fn serve(worker: Rc<Worker>, mut inbox: mpsc::UnboundedReceiver<Command>) 
             command = inbox.recv() => command,
             _ = tick.tick() => {
                 worker.pools.sweep(clock::now());
+                worker.shadow_pools.sweep(clock::now());
                 worker.flush_log();
                 if worker.is_draining() && worker.counts.borrow().connections.values().all(|n| *n == 0) {
                     break;

@@ -3,14 +3,16 @@
 //! Label values come from the configuration or from closed sets, never from a client. Series of
 //! what no revision names any more are left out of a scrape.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use metrics::{Counter, Gauge, Histogram, Key, KeyName, Label, Level, Metadata, Recorder};
 use metrics_exporter_prometheus::{
     Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder,
 };
 
+use crate::name::{ServiceName, VersionName};
 use crate::proxy::counters::Counts;
+use crate::shadow::ShadowCounts;
 use crate::upstream::Registry;
 
 /// One metric: its name, what it counts and its labels.
@@ -198,6 +200,24 @@ impl Metrics {
         self.handle.run_upkeep();
     }
 
+    /// Adds what was found out about shadows since the last time.
+    pub fn absorb_shadow(&mut self, counts: &BTreeMap<(ServiceName, VersionName), ShadowCounts>) {
+        for ((service, version), counts) in counts {
+            let (service, version) = (service.as_str(), version.as_str());
+            for (outcome, count) in &counts.outcomes {
+                self.count(&SHADOW_REQUESTS, &[service, version, outcome.as_str()], *count);
+            }
+            for (kind, count) in &counts.kinds {
+                self.count(&SHADOW_MISMATCH, &[service, version, kind], *count);
+            }
+            for (count, seconds) in counts.delays.values() {
+                let mean = seconds / *count as f64;
+                self.record(&SHADOW_LATENCY_DELTA, &[service, version], mean, *count);
+            }
+        }
+        self.handle.run_upkeep();
+    }
+
     /// The text of a scrape, without the series of what is not `alive`.
     pub fn render(&self, alive: &Alive) -> String {
         let text = self.handle.render();
@@ -260,6 +280,7 @@ fn label<'a>(line: &'a str, name: &str) -> Option<&'a str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::shadow::Outcome;
 
     fn alive() -> Alive {
         let versions = [("shop".to_owned(), "blue".to_owned())].into();
@@ -277,6 +298,28 @@ mod tests {
         assert!(text.contains("tidegate_traffic_weight{service=\"shop\",version=\"blue\"} 90"));
         assert!(!text.contains("gone"), "{text}");
         assert!(text.contains("tidegate_revision 3"));
+    }
+
+    #[test]
+    fn what_shadows_did_is_counted() {
+        let mut metrics = Metrics::new(&[0.01, 0.1]);
+        let counts = ShadowCounts {
+            outcomes: [(Outcome::Matched, 7), (Outcome::Mismatched, 2)].into(),
+            kinds: [("body", 2)].into(),
+            delays: [(3, (9, 0.045))].into(),
+        };
+        let key = ("shop".parse().unwrap(), "blue".parse().unwrap());
+        metrics.absorb_shadow(&[(key, counts)].into());
+        let text = metrics.render(&alive());
+        let labels = "service=\"shop\",version=\"blue\"";
+        for line in [
+            format!("tidegate_shadow_requests_total{{{labels},outcome=\"matched\"}} 7"),
+            format!("tidegate_shadow_requests_total{{{labels},outcome=\"mismatched\"}} 2"),
+            format!("tidegate_shadow_mismatch_total{{{labels},kind=\"body\"}} 2"),
+            format!("tidegate_shadow_latency_delta_seconds_bucket{{{labels},le=\"0.01\"}} 9"),
+        ] {
+            assert!(text.contains(&line), "{line}\n{text}");
+        }
     }
 
     #[test]

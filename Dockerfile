@@ -1,0 +1,23 @@
+# Two stages: a Rust toolchain to build, and a base with nothing but a C library to run.
+FROM rust:1.95-slim-bookworm AS build
+WORKDIR /src
+RUN apt-get update && apt-get install -y --no-install-recommends gcc libc6-dev make \
+    && rm -rf /var/lib/apt/lists/*
+COPY Cargo.toml Cargo.lock ./
+COPY src src
+COPY benches benches
+COPY loadtests loadtests
+RUN cargo build --release --locked --bin tidegate
+
+FROM gcr.io/distroless/cc-debian12:nonroot
+COPY --from=build /src/target/release/tidegate /usr/local/bin/tidegate
+COPY config/minimal.toml /etc/tidegate/tidegate.toml
+# The journal of revisions; mount a volume here to keep it.
+WORKDIR /var/lib/tidegate
+EXPOSE 8080 9900
+USER nonroot
+# The image has no shell and no curl: the binary asks its own admin API.
+HEALTHCHECK --interval=5s --timeout=2s --start-period=5s \
+    CMD ["/usr/local/bin/tidegate", "ready"]
+ENTRYPOINT ["/usr/local/bin/tidegate"]
+CMD ["run", "-c", "/etc/tidegate/tidegate.toml"]

@@ -1,0 +1,16 @@
+# `just check` is what CI runs.
+check:
+    bash .ci/run
+
+test:
+    cargo test
+
+bench:
+    cargo bench
+
+load *ARGS:
+    cargo run --release -p tidegate-loadtests -- {{ARGS}}
+
+# Rewrites the generated pages under docs/.
+docs:
+    UPDATE_DOCS=1 cargo test

@@ -1,0 +1,146 @@
+//! How many copies may be in flight, and what became of those that were not compared.
+//!
+//! A gate is shared by all workers and is nothing but atomic numbers: taking a permit never waits.
+//! Only requests of services with a shadow touch one.
+
+use std::array;
+use std::cell::RefCell;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+use rustc_hash::FxHashMap;
+
+use super::{Miss, ShadowHub};
+use crate::name::{ServiceName, VersionName};
+use crate::traffic::ShadowRule;
+
+/// Misses by their number.
+pub type Misses = [u64; Miss::ALL.len()];
+
+/// What is compared: a service's answers with those of a shadow, and maybe of a secondary.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Subject {
+    pub service: ServiceName,
+    pub shadow: VersionName,
+    pub secondary: Option<VersionName>,
+}
+
+impl Subject {
+    /// That of a rule.
+    pub fn of(service: &ServiceName, rule: &ShadowRule) -> Self {
+        Self {
+            service: service.clone(),
+            shadow: rule.version.clone(),
+            secondary: rule.secondary.clone(),
+        }
+    }
+
+    fn is_of(&self, rule: &ShadowRule) -> bool {
+        self.shadow == rule.version && self.secondary == rule.secondary
+    }
+}
+
+/// The permits of a service and the misses of one subject of it.
+#[derive(Debug)]
+pub struct Gate {
+    pub subject: Subject,
+    /// Shared by all gates of the service: a new rule does not double the copies.
+    in_flight: Arc<AtomicU32>,
+    misses: [AtomicU64; Miss::ALL.len()],
+}
+
+impl Gate {
+    /// A gate with nothing counted.
+    pub fn new(subject: Subject, in_flight: Arc<AtomicU32>) -> Self {
+        Self { subject, in_flight, misses: array::from_fn(|_| AtomicU64::new(0)) }
+    }
+
+    /// Counts a miss.
+    pub fn count(&self, miss: Miss) {
+        self.misses[miss as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The misses since they were last taken.
+    pub fn take_misses(&self) -> Misses {
+        array::from_fn(|place| self.misses[place].swap(0, Ordering::Relaxed))
+    }
+
+    /// Leave for one copy, unless `max` are in flight.
+    pub fn try_acquire(&self, max: u32) -> Option<Permit> {
+        let more = |in_flight: u32| (in_flight < max).then_some(in_flight + 1);
+        let taken = self.in_flight.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
+        taken.is_ok().then(|| Permit(self.in_flight.clone()))
+    }
+}
+
+/// Leave for one copy, given back when dropped: after its comparison, because until then its
+/// answer takes memory.
+#[derive(Debug)]
+pub struct Permit(Arc<AtomicU32>);
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// The gates that one worker has met, so that it asks the hub only when a rule is new.
+#[derive(Debug, Default)]
+pub struct Gates(RefCell<FxHashMap<ServiceName, Arc<Gate>>>);
+
+impl Gates {
+    /// The gate of a service's rule under a revision.
+    pub fn get(
+        &self,
+        hub: &ShadowHub,
+        service: &ServiceName,
+        rule: &ShadowRule,
+        revision: u64,
+    ) -> Arc<Gate> {
+        let mut gates = self.0.borrow_mut();
+        if let Some(gate) = gates.get(service).filter(|gate| gate.subject.is_of(rule)) {
+            return gate.clone();
+        }
+        let gate = hub.gate(Subject::of(service, rule), revision);
+        gates.insert(service.clone(), gate.clone());
+        gate
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn subject(shadow: &str) -> Subject {
+        let service = "shop".parse().unwrap();
+        Subject { service, shadow: shadow.parse().unwrap(), secondary: None }
+    }
+
+    #[test]
+    fn permits_are_bounded_over_all_gates_of_a_service_and_come_back() {
+        let in_flight = Arc::new(AtomicU32::new(0));
+        let old = Gate::new(subject("green"), in_flight.clone());
+        let new = Gate::new(subject("red"), in_flight);
+        let first = old.try_acquire(2);
+        let second = new.try_acquire(2);
+        assert!(first.is_some() && second.is_some());
+        assert!(old.try_acquire(2).is_none());
+        assert!(new.try_acquire(2).is_none());
+        drop(first);
+        assert!(new.try_acquire(2).is_some());
+        assert!(new.try_acquire(0).is_none());
+    }
+
+    #[test]
+    fn misses_are_taken_once() {
+        let gate = Gate::new(subject("green"), Arc::default());
+        gate.count(Miss::Method);
+        gate.count(Miss::Method);
+        gate.count(Miss::Timeout);
+        let taken = gate.take_misses();
+        assert_eq!(taken[Miss::Method as usize], 2);
+        assert_eq!(taken[Miss::Timeout as usize], 1);
+        assert_eq!(taken.iter().sum::<u64>(), 3);
+        assert_eq!(gate.take_misses(), [0; Miss::ALL.len()]);
+    }
+}

@@ -1,0 +1,276 @@
+//! A proxy with scripted versions behind it, its clients and its admin API.
+
+mod client;
+mod version;
+
+use std::fmt::Write as _;
+use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde_json::Value;
+use tidegate::app::App;
+
+pub use self::client::{Answer, Client};
+pub use self::version::{Script, Version, says};
+
+/// Nothing in a test takes as long as this; waiting longer is a failure with a name.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A running proxy and what is around it.
+pub struct Rig {
+    app: Option<App>,
+    pub web: SocketAddr,
+    pub admin: SocketAddr,
+    pub place: tempfile::TempDir,
+    versions: Vec<(String, Version)>,
+}
+
+/// What a rig is made of.
+pub struct Builder {
+    versions: Vec<(String, Version)>,
+    weights: String,
+    service: String,
+    rest: String,
+    server: String,
+    version_keys: String,
+}
+
+impl Rig {
+    /// A service `shop` with no versions yet.
+    pub fn build() -> Builder {
+        Builder {
+            versions: Vec::new(),
+            weights: String::new(),
+            service: String::new(),
+            rest: String::new(),
+            server: "workers = 2".to_owned(),
+            version_keys: String::new(),
+        }
+    }
+
+    /// The usual one: blue has everything, green stands by.
+    pub async fn blue_green() -> Self {
+        Self::build()
+            .version("blue", says("blue"))
+            .version("green", says("green"))
+            .weights("blue = 100, green = 0")
+            .start()
+            .await
+    }
+
+    /// The configuration file.
+    pub fn config(&self) -> PathBuf {
+        self.place.path().join("tidegate.toml")
+    }
+
+    /// Rewrites the configuration in place.
+    pub fn edit(&self, edit: impl FnOnce(String) -> String) {
+        let text = std::fs::read_to_string(self.config()).unwrap();
+        std::fs::write(self.config(), edit(text)).unwrap();
+    }
+
+    /// A scripted version by name.
+    pub fn version(&self, name: &str) -> &Version {
+        &self.versions.iter().find(|(other, _)| other == name).expect("a version of the rig").1
+    }
+
+    /// A new client connection.
+    pub async fn client(&self) -> Client {
+        Client::connect(self.web).await
+    }
+
+    /// One GET over a connection of its own.
+    pub async fn get(&self, path: &str) -> Answer {
+        self.client().await.get(path).await
+    }
+
+    /// Asks the admin API; the status and the JSON.
+    pub async fn admin(&self, method: &str, path: &str, body: Option<Value>) -> (u16, Value) {
+        let answer = self.admin_raw(method, path, body, "").await;
+        (answer.status, answer.json())
+    }
+
+    /// Asks the admin API with further field lines, each ended by CRLF.
+    pub async fn admin_raw(
+        &self,
+        method: &str,
+        path: &str,
+        body: Option<Value>,
+        fields: &str,
+    ) -> Answer {
+        let body = body.map(|body| body.to_string()).unwrap_or_default();
+        let request = format!(
+            "{method} {path} HTTP/1.1\r\nHost: {}\r\nContent-Type: application/json\r\n\
+             Content-Length: {}\r\n{fields}\r\n{body}",
+            self.admin,
+            body.len()
+        );
+        let mut client = Client::connect(self.admin).await;
+        client.send(request.as_bytes()).await;
+        client.answer(method).await
+    }
+
+    /// A change that must be accepted; its answer.
+    pub async fn change(&self, method: &str, path: &str, body: Value) -> Value {
+        let (status, answer) = self.admin(method, path, Some(body)).await;
+        assert_eq!(status, 200, "{method} {path}: {answer}");
+        answer
+    }
+
+    /// Moves everything to a version.
+    pub async fn cutover(&self, to: &str) -> Value {
+        let path = "/v1/services/shop/cutover";
+        self.change("POST", path, serde_json::json!({ "to": to })).await
+    }
+
+    /// The service as the API shows it.
+    pub async fn shop(&self) -> Value {
+        self.admin("GET", "/v1/services/shop", None).await.1
+    }
+
+    /// A scrape.
+    pub async fn metrics(&self) -> String {
+        self.admin_raw("GET", "/metrics", None, "").await.text()
+    }
+
+    /// The sum of all series of a metric whose labels hold all of `labels`.
+    pub async fn metric(&self, name: &str, labels: &[&str]) -> f64 {
+        let text = self.metrics().await;
+        let series = text.lines().filter(|line| {
+            line.starts_with(name)
+                && line[name.len()..].starts_with(['{', ' '])
+                && labels.iter().all(|label| line.contains(label))
+        });
+        series.map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap()).sum()
+    }
+
+    /// Waits until something holds.
+    pub async fn until<F: Future<Output = bool>>(&self, what: &str, mut holds: impl FnMut() -> F) {
+        let waiting = async {
+            while !holds().await {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        let waited = tokio::time::timeout(PATIENCE, waiting).await;
+        assert!(waited.is_ok(), "never came true: {what}");
+    }
+
+    /// Ends the proxy and starts it again over the same files.
+    pub async fn restart(&mut self) {
+        self.stop().await;
+        self.app = Some(App::start(&self.config(), |_| None).await.expect("a restart"));
+    }
+
+    /// Ends the proxy.
+    pub async fn stop(&mut self) {
+        if let Some(app) = self.app.take() {
+            assert!(app.shutdown().await, "requests were cut off");
+            drop(app);
+        }
+    }
+
+    /// Ends the rig: everything in flight is done and nothing was cut off.
+    pub async fn finish(mut self) {
+        let (_, status) = self.admin("GET", "/v1/services/shop", None).await;
+        for (name, version) in status["versions"].as_object().into_iter().flatten() {
+            for endpoint in version["endpoints"].as_array().into_iter().flatten() {
+                assert_eq!(endpoint["in_flight"], 0, "{name} has requests in flight at the end");
+            }
+        }
+        self.stop().await;
+    }
+}
+
+impl Builder {
+    /// A version behind the proxy.
+    pub fn version(mut self, name: &str, script: Script) -> Self {
+        self.versions.push((name.to_owned(), Version::start(script)));
+        self
+    }
+
+    /// A version with several endpoints, named `NAME/0`, `NAME/1` in the rig.
+    pub fn endpoints(mut self, name: &str, scripts: Vec<Script>) -> Self {
+        for (place, script) in scripts.into_iter().enumerate() {
+            self.versions.push((format!("{name}/{place}"), Version::start(script)));
+        }
+        self
+    }
+
+    /// The weights, as in TOML.
+    pub fn weights(mut self, weights: &str) -> Self {
+        self.weights = weights.to_owned();
+        self
+    }
+
+    /// More keys of the service.
+    pub fn service(mut self, keys: &str) -> Self {
+        writeln!(self.service, "{keys}").unwrap();
+        self
+    }
+
+    /// More tables of the service or of the file, behind the versions.
+    pub fn tables(mut self, tables: &str) -> Self {
+        writeln!(self.rest, "{tables}").unwrap();
+        self
+    }
+
+    /// More keys of every version.
+    pub fn each_version(mut self, keys: &str) -> Self {
+        writeln!(self.version_keys, "{keys}").unwrap();
+        self
+    }
+
+    /// The `[server]` table.
+    pub fn server(mut self, keys: &str) -> Self {
+        self.server = keys.to_owned();
+        self
+    }
+
+    /// Starts the proxy.
+    pub async fn start(self) -> Rig {
+        let (web, admin) = (free_port(), free_port());
+        let place = tempfile::tempdir().unwrap();
+        let mut text = format!(
+            "[server]\n{}\n[admin]\naddress = \"{admin}\"\n[log]\naccess = false\nlevel = \"off\"\n\
+             [[listener]]\nname = \"web\"\naddress = \"{web}\"\n[service.shop]\n",
+            self.server
+        );
+        if !self.weights.is_empty() {
+            writeln!(text, "weights = {{ {} }}", self.weights).unwrap();
+        }
+        text += &self.service;
+        let mut names: Vec<&str> = self
+            .versions
+            .iter()
+            .map(|(name, _)| name.split('/').next().unwrap_or_default())
+            .collect();
+        names.dedup();
+        for name in names {
+            let of = |other: &str| other.split('/').next() == Some(name);
+            let endpoints: Vec<_> = self
+                .versions
+                .iter()
+                .filter(|(other, _)| of(other))
+                .map(|(_, version)| format!("\"{}\"", version.address))
+                .collect();
+            writeln!(text, "[service.shop.version.{name}]\nendpoints = [{}]", endpoints.join(", "))
+                .unwrap();
+            text += &self.version_keys;
+        }
+        text += &self.rest;
+        if !text.contains("[[route]]") {
+            text += "[[route]]\nname = \"all\"\nservice = \"shop\"\n";
+        }
+        std::fs::write(place.path().join("tidegate.toml"), text).unwrap();
+        let mut rig = Rig { app: None, web, admin, place, versions: self.versions };
+        let app = App::start(&rig.config(), |_| None).await;
+        rig.app = Some(app.unwrap_or_else(|error| panic!("{error}")));
+        rig
+    }
+}
+
+/// A port that nobody listens on now.
+pub fn free_port() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).unwrap()
+}

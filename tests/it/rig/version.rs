@@ -1,0 +1,223 @@
+//! Scripted versions: small servers that do exactly what a test says, and remember what came.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Notify, watch};
+use tokio::task::JoinHandle;
+
+/// What a version does with each request.
+#[derive(Debug, Clone)]
+pub struct Script {
+    status: u16,
+    body: String,
+    fields: String,
+    /// The raw answer instead of a made one.
+    raw: Option<Vec<u8>>,
+    gate: Option<Arc<Notify>>,
+    then_close: bool,
+    silent: bool,
+}
+
+/// Answers 200 with this body.
+pub fn says(body: &str) -> Script {
+    Script {
+        status: 200,
+        body: body.to_owned(),
+        fields: String::new(),
+        raw: None,
+        gate: None,
+        then_close: false,
+        silent: false,
+    }
+}
+
+impl Script {
+    /// With this status.
+    pub fn status(mut self, status: u16) -> Self {
+        self.status = status;
+        self
+    }
+
+    /// With these further field lines, each ended by CRLF.
+    pub fn fields(mut self, fields: &str) -> Self {
+        self.fields = fields.to_owned();
+        self
+    }
+
+    /// Sends exactly these bytes for every request.
+    pub fn raw(mut self, bytes: &[u8]) -> Self {
+        self.raw = Some(bytes.to_vec());
+        self
+    }
+
+    /// Waits for the gate before each answer.
+    pub fn behind(mut self, gate: &Arc<Notify>) -> Self {
+        self.gate = Some(gate.clone());
+        self
+    }
+
+    /// Closes after each answer; with no answer at all when `raw` is empty.
+    pub fn closing(mut self) -> Self {
+        self.then_close = true;
+        self
+    }
+
+    /// Reads requests and never answers.
+    pub fn silent(mut self) -> Self {
+        self.silent = true;
+        self
+    }
+}
+
+/// A running version.
+pub struct Version {
+    pub address: SocketAddr,
+    seen: Arc<Mutex<Vec<String>>>,
+    requests: Arc<AtomicU64>,
+    alive: watch::Sender<bool>,
+    task: Mutex<Option<JoinHandle<()>>>,
+    script: Script,
+}
+
+impl Version {
+    /// Starts on a free port.
+    pub fn start(script: Script) -> Self {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let version = Self {
+            address,
+            seen: Arc::default(),
+            requests: Arc::default(),
+            alive: watch::Sender::new(true),
+            task: Mutex::new(None),
+            script,
+        };
+        version.serve(listener);
+        version
+    }
+
+    fn serve(&self, listener: std::net::TcpListener) {
+        listener.set_nonblocking(true).unwrap();
+        let listener = TcpListener::from_std(listener).unwrap();
+        let (seen, requests) = (self.seen.clone(), self.requests.clone());
+        let (script, alive) = (self.script.clone(), self.alive.subscribe());
+        *self.task.lock().unwrap() = Some(tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let (seen, requests, script) = (seen.clone(), requests.clone(), script.clone());
+                let mut alive = alive.clone();
+                tokio::spawn(async move {
+                    tokio::select! {
+                        () = talk(stream, script, seen, requests) => {}
+                        _ = alive.wait_for(|alive| !alive) => {}
+                    }
+                });
+            }
+        }));
+    }
+
+    /// Requests that came.
+    pub fn requests(&self) -> u64 {
+        self.requests.load(Ordering::SeqCst)
+    }
+
+    /// The requests as they came, head and body.
+    pub fn seen(&self) -> Vec<String> {
+        self.seen.lock().unwrap().clone()
+    }
+
+    /// Dies: the port refuses, open connections are cut.
+    pub async fn kill(&self) {
+        if let Some(task) = self.task.lock().unwrap().take() {
+            task.abort();
+        }
+        self.alive.send_replace(false);
+        while TcpStream::connect(self.address).await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+
+    /// Comes back on the same port.
+    pub fn revive(&self) {
+        self.alive.send_replace(true);
+        let socket = socket2_reuse(self.address);
+        self.serve(socket);
+    }
+}
+
+fn socket2_reuse(address: SocketAddr) -> std::net::TcpListener {
+    use socket2::{Domain, Socket, Type};
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.set_reuse_address(true).unwrap();
+    socket.bind(&address.into()).unwrap();
+    socket.listen(64).unwrap();
+    socket.into()
+}
+
+async fn talk(
+    mut stream: TcpStream,
+    script: Script,
+    seen: Arc<Mutex<Vec<String>>>,
+    requests: Arc<AtomicU64>,
+) {
+    let mut buffer = Vec::new();
+    loop {
+        let Some(request) = read_request(&mut stream, &mut buffer).await else { return };
+        let is_probe = request.starts_with("GET /health");
+        let is_head = request.starts_with("HEAD ");
+        if !is_probe {
+            seen.lock().unwrap().push(request);
+            requests.fetch_add(1, Ordering::SeqCst);
+        }
+        if script.silent && !is_probe {
+            return std::future::pending().await;
+        }
+        if let (Some(gate), false) = (&script.gate, is_probe) {
+            gate.notified().await;
+        }
+        let made = format!(
+            "HTTP/1.1 {} X\r\nContent-Length: {}\r\n{}\r\n{}",
+            script.status,
+            script.body.len(),
+            script.fields,
+            if is_head { "" } else { &script.body },
+        );
+        let bytes = script.raw.clone().filter(|_| !is_probe).unwrap_or(made.into_bytes());
+        if stream.write_all(&bytes).await.is_err() || (script.then_close && !is_probe) {
+            return;
+        }
+    }
+}
+
+/// One request with its body, decoded by length or chunks.
+async fn read_request(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Option<String> {
+    let mut piece = [0; 16_384];
+    loop {
+        if let Some(whole) = whole_request(buffer) {
+            let request = buffer.drain(..whole).collect::<Vec<_>>();
+            return Some(String::from_utf8_lossy(&request).into_owned());
+        }
+        match stream.read(&mut piece).await {
+            Ok(0) | Err(_) => return None,
+            Ok(count) => buffer.extend_from_slice(&piece[..count]),
+        }
+    }
+}
+
+fn whole_request(buffer: &[u8]) -> Option<usize> {
+    let head = buffer.windows(4).position(|window| window == b"\r\n\r\n")? + 4;
+    let text = String::from_utf8_lossy(&buffer[..head]).to_ascii_lowercase();
+    if text.contains("\r\ntransfer-encoding: chunked") {
+        let end = buffer[head..].windows(5).position(|window| window == b"0\r\n\r\n")?;
+        return Some(head + end + 5);
+    }
+    let length = text.split("\r\ncontent-length: ").nth(1).and_then(|rest| {
+        rest.split("\r\n").next()?.parse::<usize>().ok()
+    });
+    let whole = head + length.unwrap_or(0);
+    (buffer.len() >= whole).then_some(whole)
+}

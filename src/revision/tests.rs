@@ -69,6 +69,7 @@ fn plan(text: &str) -> ServicePlan {
         sticky: None,
         pins: Vec::new(),
         policy: ServicePolicy::default(),
+        rollout: None,
     }
 }
 

@@ -152,6 +152,7 @@ impl Rig {
             pins: Vec::new(),
             versions: plans.collect(),
             policy: ServicePolicy { timeout: Duration::from_secs(2), ..Default::default() },
+            rollout: None,
         };
         let registry = Arc::new(Registry::default());
         let route = Route {

@@ -1,6 +1,7 @@
 //! Tidegate: a traffic-shifting reverse proxy.
 
 pub mod clock;
+pub mod config;
 pub mod diff;
 pub mod h1;
 pub mod limits;

@@ -68,6 +68,18 @@ pub const REQUEST_ID_BYTES_MAX: usize = 128;
 pub const COLLECT_EVERY: Duration = Duration::from_millis(250);
 /// How long a worker may take to acknowledge a revision before the publisher says so in the log.
 pub const ACKNOWLEDGE_WARN: Duration = Duration::from_secs(1);
+/// Bytes of the configuration, over all its files: 10 000 routes take 2 MB.
+pub const CONFIG_BYTES_MAX: u64 = 64 * 1024 * 1024;
+/// The longest duration of the configuration: instants that far ahead can still be reckoned with.
+pub const CONFIG_DURATION_MAX: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+/// Bytes of a regular expression as written.
+pub const REGEX_BYTES_MAX: usize = 4096;
+/// Bytes of a compiled regular expression.
+pub const REGEX_PROGRAM_BYTES_MAX: usize = 1024 * 1024;
+/// Listeners: each takes a socket a worker.
+pub const LISTENERS_MAX: usize = 1000;
+/// Bytes of a body that may be kept for comparing.
+pub const COMPARED_BODY_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
 const _: () = assert!(JOIN_BYTES_MAX <= READ_BUFFER_BYTES);
 const _: () = assert!(RESPONSE_HEAD_BYTES_MAX <= READ_BUFFER_BYTES);

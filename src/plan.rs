@@ -28,6 +28,7 @@ pub struct ServicePlan {
     pub pins: Vec<PinPlan>,
     pub versions: BTreeMap<VersionName, Arc<VersionPlan>>,
     pub policy: ServicePolicy,
+    pub rollout: Option<Arc<RolloutPlan>>,
 }
 
 /// How a service treats its requests.
@@ -206,6 +207,64 @@ impl Default for OutlierPlan {
     fn default() -> Self {
         Self { consecutive_failures: 5, eject_for: Duration::from_secs(30) }
     }
+}
+
+/// Moving weight to a version step by step, with gates between the steps.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RolloutPlan {
+    pub to: VersionName,
+    /// Its share at each step in parts per million, ascending, at least one.
+    pub steps_ppm: Vec<u32>,
+    /// The time of a step, at least.
+    pub step_duration: Duration,
+    /// The plain gate on errors, in parts per million of requests.
+    pub max_error_ppm: Option<u32>,
+    /// The plain gate on latency: percentiles with their bounds.
+    pub max_latency: Vec<(u8, Duration)>,
+    pub analysis: AnalysisPlan,
+    pub pace: Pace,
+    pub advance: Advance,
+    /// If it is still undecided after this, it pauses.
+    pub max_duration: Duration,
+    pub on_regression: OnRegression,
+}
+
+/// The bounds of the sequential analysis.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AnalysisPlan {
+    /// The chance of a false alarm, between 0 and 0.5.
+    pub alpha: f64,
+    /// Errors may be this many times those of the baseline, at least 1.
+    pub error_ratio: f64,
+    /// And more by this share of requests, in parts per million.
+    pub error_margin_ppm: u32,
+    /// Latency may be this many times that of the baseline, at least 1.
+    pub latency_ratio: f64,
+    /// Requests of the version before anything is said of it.
+    pub min_requests: u64,
+}
+
+/// What sets the pace of a rollout.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pace {
+    /// The clock.
+    Steps,
+    /// The data: as fast as it can exclude harm.
+    Evidence,
+}
+
+/// What a raise needs beside time and gates.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Advance {
+    Safe,
+    NotRegressed,
+}
+
+/// What a regression leads to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnRegression {
+    Rollback,
+    Pause,
 }
 
 /// A listener as the file declares it.

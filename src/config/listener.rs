@@ -1,0 +1,119 @@
+//! The sections `[[listener]]`: addresses, certificates, limits.
+
+use std::path::PathBuf;
+
+use super::error::{Place, Problem};
+use super::read::Section;
+use super::reference::{CERT, LIMITS, LISTENER, LISTENER_TLS};
+use super::value;
+use crate::limits::READ_BUFFER_BYTES;
+use crate::name::ListenerName;
+use crate::plan::{CertPlan, ListenerLimits, ListenerPlan, ListenerTls};
+
+/// Certificates of one listener.
+const CERTS_MAX: usize = 10_000;
+
+/// A listener, with what cross checks point at.
+#[derive(Debug)]
+pub(super) struct ReadListener {
+    pub plan: ListenerPlan,
+    pub path: String,
+    pub name: Place,
+    pub address: Place,
+}
+
+/// Reads every `[[listener]]`; those with errors are left out.
+pub(super) fn read_all(root: &Section<'_>) -> Vec<ReadListener> {
+    let tables = root.tables("listener").into_iter().enumerate();
+    let read = tables.map(|(index, (place, table))| {
+        let default = format!("listener-{}", index + 1);
+        let written = table.get("name").and_then(|node| node.as_text());
+        let path = super::read::join("listener", written.unwrap_or(&default));
+        read_one(Section::open(root.context, path, place, Some(table), LISTENER), &default)
+    });
+    read.collect::<Vec<_>>().into_iter().flatten().collect()
+}
+
+fn read_one(section: Section<'_>, default_name: &str) -> Option<ReadListener> {
+    let name = match section.node("name") {
+        Some(_) => section.optional("name", value::name),
+        None => ListenerName::new(default_name).ok(),
+    };
+    let address = section.required("address", value::socket_address);
+    let tls = section.optional_section("tls", LISTENER_TLS);
+    let has_tls = tls.is_some();
+    let tls = tls.and_then(|tls| read_tls(&tls));
+    let limits = read_limits(&section.section("limits", LIMITS));
+    if has_tls && tls.is_none() {
+        return None;
+    }
+    Some(ReadListener {
+        plan: ListenerPlan { name: name?, address: address?, tls, limits },
+        name: section.place_of("name"),
+        address: section.place_of("address"),
+        path: section.path.clone(),
+    })
+}
+
+fn read_tls(section: &Section<'_>) -> Option<ListenerTls> {
+    let single = cert(section.readable_file("cert"), section.readable_file("key"));
+    let several = section.node("certs").is_some();
+    let tables = section.tables("certs");
+    if tables.len() > CERTS_MAX {
+        let problem = Problem::new(format!("{} certificates are too many", tables.len()));
+        section.error("certs", problem.help(format!("use at most {CERTS_MAX}")));
+        return None;
+    }
+    let certs: Vec<_> = tables
+        .into_iter()
+        .filter_map(|(place, table)| {
+            let path = section.path_of("certs");
+            let section = Section::open(section.context, path, place, Some(table), CERT);
+            let required = |key| {
+                section.required(key, value::path)?;
+                section.readable_file(key)
+            };
+            cert(required("cert"), required("key"))
+        })
+        .collect();
+    let has = |key| section.node(key).is_some();
+    let (help, wrong) = ("write `{ cert = \"shop.pem\", key = \"shop.key\" }`", |key| !has(key));
+    match several {
+        true if has("cert") || has("key") => {
+            let problem = Problem::new("has both `certs` and a single `cert` and `key`");
+            section.error("certs", problem.help("put the single one into `certs`, first"));
+            None
+        }
+        true if certs.is_empty() => {
+            section.error("certs", Problem::new("there is no certificate").help(help));
+            None
+        }
+        true => Some(ListenerTls { certs }),
+        false if wrong("cert") || wrong("key") => {
+            let missing = if has("cert") { "key" } else { "cert" };
+            let problem = Problem::new(format!("`{missing}` is missing")).help(help);
+            section.context.findings.error(section.place, &section.path, problem);
+            None
+        }
+        false => Some(ListenerTls { certs: vec![single?] }),
+    }
+}
+
+fn cert(cert: Option<PathBuf>, key: Option<PathBuf>) -> Option<CertPlan> {
+    Some(CertPlan { cert: cert?, key: key? })
+}
+
+fn read_limits(section: &Section<'_>) -> ListenerLimits {
+    let header_bytes = 1024..=READ_BUFFER_BYTES as u64;
+    ListenerLimits {
+        header_timeout: section.value("header_timeout", value::duration),
+        body_timeout: section.value("body_timeout", value::duration),
+        idle_timeout: section.value("idle_timeout", value::duration),
+        send_timeout: section.value("send_timeout", value::duration),
+        handshake_timeout: section.value("handshake_timeout", value::duration),
+        max_header_bytes: section.value("max_header_bytes", value::size(header_bytes)) as usize,
+        max_headers: section.value("max_headers", value::whole(1..=10_000)),
+        max_body: section.value("max_body", value::size_or_unlimited),
+        max_connections: section.value("max_connections", value::whole(1..=10_000_000)),
+    }
+}

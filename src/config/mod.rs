@@ -1,0 +1,207 @@
+//! What did the operator ask for?
+//!
+//! TOML text becomes a [`Config`] whose values cannot be wrong, or a [`Report`] of everything that
+//! is wrong with it. Only this file reads files; the rest is pure:
+//!
+//! 1. `document`: text → one tree with places, references to the environment replaced (`env`)
+//! 2. `read`: the tree by its declared keys (`reference`), values converted by `value`
+//! 3. `server`, `listener`, `service`, `version`, `rollout`, `route`: a section each → its plan
+//! 4. `compile`: what concerns several sections
+//!
+//! What a new configuration changes in a running proxy is not decided here.
+
+mod compile;
+mod document;
+mod env;
+mod error;
+mod listener;
+mod matches;
+mod read;
+mod reference;
+mod rollout;
+mod route;
+mod server;
+mod service;
+#[cfg(test)]
+mod tests;
+mod value;
+mod version;
+
+use std::fs;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use xxhash_rust::xxh3::Xxh3;
+
+use self::error::{Findings, Problem, Source};
+use crate::limits::CONFIG_BYTES_MAX;
+
+pub use self::compile::Config;
+pub use self::env::Env;
+pub use self::error::{Diagnostic, Report, Severity};
+pub use self::route::{RoutePlan, Target};
+pub use self::server::{AdminSettings, LogFormat, LogLevel, LogSettings, ServerSettings};
+
+/// A configuration that was read from files.
+#[derive(Debug, Clone)]
+pub struct Loaded {
+    pub config: Config,
+    /// What is allowed and probably not meant.
+    pub warnings: Report,
+    /// Every TOML file that was read.
+    pub sources: Vec<PathBuf>,
+    /// Changes with the content of any of them; the same as [`fingerprint`] of the path.
+    pub fingerprint: u64,
+}
+
+/// A configuration that was read from text.
+#[derive(Debug, Clone)]
+pub struct Parsed {
+    pub config: Config,
+    /// What is allowed and probably not meant.
+    pub warnings: Report,
+}
+
+/// Loads a file, or the `*.toml` of a directory. Files that the configuration names (certificates,
+/// the token file) must be readable; what they hold is not looked at.
+pub fn load(path: &Path, env: Env<'_>) -> Result<Loaded, Report> {
+    let Files { base, contents } =
+        Files::read(path).map_err(|(file, problem)| Report::of_file(&file, problem))?;
+    let fingerprint = fingerprint_of(&contents);
+    let mut sources = Vec::new();
+    for (path, bytes) in contents {
+        let text = String::from_utf8(bytes).map_err(|error| not_utf8(&path, &error))?;
+        sources.push(Source { path, text });
+    }
+    let paths = sources.iter().map(|source| source.path.clone()).collect();
+    let Parsed { config, warnings } = read(sources, &base, env, &is_readable)?;
+    Ok(Loaded { config, warnings, sources: paths, fingerprint })
+}
+
+/// Reads a configuration from text as if it were the content of `file`. Looks at no file.
+pub fn parse(text: &str, file: &Path, env: Env<'_>) -> Result<Parsed, Report> {
+    let source = Source { path: file.to_owned(), text: text.to_owned() };
+    read(vec![source], base_of(file), env, &|_| Ok(()))
+}
+
+/// What changes with the content of a configuration; none while it cannot be read.
+pub fn fingerprint(path: &Path) -> Option<u64> {
+    Files::read(path).ok().map(|files| fingerprint_of(&files.contents))
+}
+
+/// The reference of every key, as Markdown: `docs/config-reference.md`.
+pub fn reference() -> String {
+    reference::markdown()
+}
+
+/// Reads sources; `readable` tells whether a file that they name is.
+fn read(
+    sources: Vec<Source>,
+    base: &Path,
+    env: Env<'_>,
+    readable: &dyn Fn(&Path) -> io::Result<()>,
+) -> Result<Parsed, Report> {
+    let findings = Findings::new(sources);
+    let document = document::read(&findings, env);
+    let config = compile::compile(&findings, &document, base);
+    for file in findings.named_files() {
+        if let Err(error) = readable(&file.path) {
+            let problem = Problem::new(format!("cannot read `{}`: {error}", file.path.display()))
+                .help("relative paths begin at the directory of the configuration");
+            findings.error(file.place, &file.key_path, problem);
+        }
+    }
+    let has_errors = findings.has_errors();
+    let report = findings.into_report();
+    match config {
+        Some(config) if !has_errors => Ok(Parsed { config, warnings: report }),
+        _ => Err(report),
+    }
+}
+
+/// The files of a configuration.
+struct Files {
+    /// What relative paths are relative to.
+    base: PathBuf,
+    contents: Vec<(PathBuf, Vec<u8>)>,
+}
+
+impl Files {
+    /// Reads the file, or the directory in the order of names. The error names what could not be
+    /// read.
+    fn read(path: &Path) -> Result<Self, (PathBuf, Problem)> {
+        let wrong =
+            |error: io::Error| (path.to_owned(), Problem::new(format!("cannot read: {error}")));
+        if !fs::metadata(path).map_err(wrong)?.is_dir() {
+            let bytes = read_file(path, CONFIG_BYTES_MAX)?;
+            let contents = vec![(path.to_owned(), bytes)];
+            return Ok(Self { base: base_of(path).to_owned(), contents });
+        }
+        let mut paths = Vec::new();
+        for entry in fs::read_dir(path).map_err(wrong)? {
+            let file = entry.map_err(wrong)?.path();
+            // Hidden files are those of editors, and of mounted volumes about to be swapped.
+            let is_hidden =
+                file.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
+            if file.extension().is_some_and(|extension| extension == "toml") && !is_hidden {
+                paths.push(file);
+            }
+        }
+        paths.sort();
+        if paths.is_empty() {
+            let problem = Problem::new("the directory holds no `*.toml`");
+            return Err((path.to_owned(), problem.help("name a file, or put one there")));
+        }
+        let mut left = CONFIG_BYTES_MAX;
+        let mut contents = Vec::new();
+        for file in paths {
+            let bytes = read_file(&file, left)?;
+            left -= bytes.len() as u64;
+            contents.push((file, bytes));
+        }
+        Ok(Self { base: path.to_owned(), contents })
+    }
+}
+
+/// Reads a file of at most `bytes_max`.
+fn read_file(path: &Path, bytes_max: u64) -> Result<Vec<u8>, (PathBuf, Problem)> {
+    let mut bytes = Vec::new();
+    let read = fs::File::open(path)
+        .and_then(|file| file.take(bytes_max.saturating_add(1)).read_to_end(&mut bytes));
+    let problem = match read {
+        Ok(_) if bytes.len() as u64 <= bytes_max => return Ok(bytes),
+        Ok(_) => Problem::new(format!("a configuration has at most {CONFIG_BYTES_MAX} bytes")),
+        Err(error) => Problem::new(format!("cannot read: {error}")),
+    };
+    Err((path.to_owned(), problem))
+}
+
+fn is_readable(path: &Path) -> io::Result<()> {
+    // Opening a directory works on Unix; reading from it does not.
+    fs::File::open(path)?.read(&mut [0; 1]).map(|_| ())
+}
+
+fn base_of(file: &Path) -> &Path {
+    file.parent().unwrap_or(Path::new(""))
+}
+
+fn fingerprint_of(contents: &[(PathBuf, Vec<u8>)]) -> u64 {
+    let mut hash = Xxh3::new();
+    for (path, bytes) in contents {
+        // Lengths keep the end of one apart from the beginning of the next.
+        let name = path.as_os_str().as_encoded_bytes();
+        for part in [name, bytes] {
+            hash.update(&(part.len() as u64).to_le_bytes());
+            hash.update(part);
+        }
+    }
+    hash.digest()
+}
+
+fn not_utf8(path: &Path, error: &std::string::FromUtf8Error) -> Report {
+    let valid = error.utf8_error().valid_up_to();
+    let bytes = error.as_bytes();
+    let line = bytes[..valid].iter().filter(|byte| **byte == b'\n').count() + 1;
+    let problem = Problem::new(format!("line {line} is not UTF-8"));
+    Report::of_file(path, problem.help("save the file as UTF-8"))
+}

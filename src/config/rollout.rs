@@ -1,0 +1,87 @@
+//! The section `[service.NAME.rollout]`: checked whole, and kept for the release that carries it
+//! out.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::error::Problem;
+use super::read::Section;
+use super::reference::{ANALYSIS, MAX_LATENCY, ROLLOUT};
+use super::service::VersionNames;
+use super::value;
+use crate::plan::{Advance, AnalysisPlan, OnRegression, Pace, RolloutPlan};
+
+/// Steps of one rollout.
+const STEPS_MAX: usize = 1000;
+
+/// Reads the rollout of a service, if it has one.
+pub(super) fn read(service: &Section<'_>, versions: &VersionNames<'_>) -> Option<Arc<RolloutPlan>> {
+    const PACES: [(&str, Pace); 2] = [("steps", Pace::Steps), ("evidence", Pace::Evidence)];
+    const ADVANCES: [(&str, Advance); 2] =
+        [("safe", Advance::Safe), ("not_regressed", Advance::NotRegressed)];
+    const ENDS: [(&str, OnRegression); 2] =
+        [("rollback", OnRegression::Rollback), ("pause", OnRegression::Pause)];
+    let section = service.optional_section("rollout", ROLLOUT)?;
+    let problem = Problem::new("rollouts are not carried out by this release")
+        .help("the section is checked and otherwise ignored");
+    section.context.findings.warn(section.place, &section.path, problem);
+    let to = section.required("to", |node| versions.read(node));
+    let steps_ppm = read_steps(&section);
+    Some(Arc::new(RolloutPlan {
+        step_duration: section.value("step_duration", value::duration),
+        max_error_ppm: section.optional("max_error_rate", value::percent),
+        max_latency: read_max_latency(&section.section("max_latency", MAX_LATENCY)),
+        analysis: read_analysis(&section.section("analysis", ANALYSIS)),
+        pace: section.value("pace", value::word(&PACES)),
+        advance: section.value("advance", value::word(&ADVANCES)),
+        max_duration: section.value("max_duration", value::duration),
+        on_regression: section.value("on_regression", value::word(&ENDS)),
+        to: to?,
+        steps_ppm: steps_ppm?,
+    }))
+}
+
+fn read_steps(section: &Section<'_>) -> Option<Vec<u32>> {
+    const KEY: &str = "steps";
+    if section.node(KEY).is_none() {
+        return section.required(KEY, |_| Ok(Vec::new()));
+    }
+    let steps = section.list(KEY, value::percent)?;
+    let findings = section.context.findings;
+    if steps.is_empty() || steps.len() > STEPS_MAX {
+        let problem = Problem::new(format!("a rollout has 1 to {STEPS_MAX} steps"));
+        section.error(KEY, problem.help("e.g. `steps = [10, 25, 50, 75, 100]`"));
+    }
+    if let Some(zero) = steps.iter().find(|step| step.value == 0) {
+        let problem = Problem::new("a step of 0% moves nothing");
+        findings.error(zero.place, &zero.path, problem.help("begin with a share above 0"));
+    }
+    for pair in steps.windows(2) {
+        if pair[0].value >= pair[1].value {
+            let problem = Problem::new("the steps of a rollout must ascend")
+                .related(pair[0].place, "this one is not lower");
+            findings.error(pair[1].place, &pair[1].path, problem);
+        }
+    }
+    Some(steps.into_iter().map(|step| step.value).collect())
+}
+
+fn read_max_latency(section: &Section<'_>) -> Vec<(u8, Duration)> {
+    let percentiles = [("p50", 50), ("p90", 90), ("p95", 95), ("p99", 99)];
+    let bound = |(key, percentile)| Some((percentile, section.optional(key, value::duration)?));
+    percentiles.into_iter().filter_map(bound).collect()
+}
+
+fn read_analysis(section: &Section<'_>) -> AnalysisPlan {
+    AnalysisPlan {
+        alpha: section.value("alpha", |node| match value::decimal(0.0..=0.5)(node)? {
+            alpha if alpha > 0.0 && alpha < 0.5 => Ok(alpha),
+            alpha => Err(Problem::new(format!("{alpha} is out of range"))
+                .help("use a number between 0 and 0.5, neither of the two")),
+        }),
+        error_ratio: section.value("error_ratio", value::decimal(1.0..=100.0)),
+        error_margin_ppm: section.value("error_margin", value::percent),
+        latency_ratio: section.value("latency_ratio", value::decimal(1.0..=100.0)),
+        min_requests: section.value("min_requests", value::whole(0..=1_000_000_000u64)),
+    }
+}

@@ -205,3 +205,13 @@ async fn connect_tls(stream: TcpStream, tls: Option<&ClientTls>) -> io::Result<S
     let stream = connector.connect(tls.server_name.clone(), stream).await?;
     Ok(Stream::Tls(Box::new(stream.into())))
 }
+
+/// Connects to `host:port` by name, for clients of the admin API.
+pub async fn connect_name(host: &str) -> io::Result<TcpStream> {
+    TcpStream::connect(host).await
+}
+
+/// Connects to a unix socket, for clients of the admin API.
+pub async fn connect_unix(path: &std::path::Path) -> io::Result<tokio::net::UnixStream> {
+    tokio::net::UnixStream::connect(path).await
+}

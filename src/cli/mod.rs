@@ -1,19 +1,31 @@
-//! What operators type: one file a verb.
+//! What operators type: one file a verb or a family of verbs.
 //!
 //! Exit codes: 0 done; 1 the answer is no; 2 wrong usage or unreachable admin.
 
+mod change;
 mod check;
+mod client;
+mod compare;
+mod diffs;
+mod explain;
+mod export;
 mod run;
+mod status;
+pub mod table;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use self::client::{Admin, Failure};
+
 /// A traffic-shifting reverse proxy: blue/green, canary, header-matched and shadow releases.
 #[derive(Debug, Parser)]
-#[command(name = "tidegate", version, arg_required_else_help = true)]
+#[command(name = "tidegate", version, arg_required_else_help = true, max_term_width = 100)]
 struct Arguments {
+    #[command(flatten)]
+    admin: Admin,
     #[command(subcommand)]
     command: Command,
 }
@@ -31,24 +43,209 @@ enum Command {
         /// A TOML file, or a directory whose *.toml are merged.
         #[arg(short, long, value_name = "PATH")]
         config: PathBuf,
-        /// Print JSON.
-        #[arg(long)]
-        json: bool,
     },
+    /// A proxy, a sample shop in two versions and live traffic, in one process and without files.
+    Demo {
+        /// Stop after so many seconds; otherwise at Ctrl-C.
+        #[arg(long, value_name = "N")]
+        seconds: Option<u64>,
+    },
+    /// Weights, health, rates and drift of every service.
+    Status { service: Option<String> },
+    /// Set the weights of a service; versions that are not named get 0.
+    Weights {
+        service: String,
+        /// VERSION=NUMBER, e.g. blue=90 green=10.
+        #[arg(required = true, value_name = "VERSION=WEIGHT")]
+        weights: Vec<String>,
+        /// Print which share of users would move, and change nothing.
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Move everything to one version, at once and completely.
+    Cutover {
+        service: String,
+        version: String,
+        /// Wait until the old version's requests are done, for at most so long.
+        #[arg(long, value_name = "DURATION")]
+        drain: Option<String>,
+        /// Also to a version without a healthy endpoint.
+        #[arg(long)]
+        force: bool,
+        /// Print what would happen, and change nothing.
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Put the previous traffic back, or that of a revision.
+    Rollback {
+        service: String,
+        #[arg(long, value_name = "REVISION")]
+        to: Option<u64>,
+        /// Print what would happen, and change nothing.
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// The history: number, time, who, why, what changed.
+    Revisions {
+        service: Option<String>,
+        /// Read it from a state directory, without a running proxy.
+        #[arg(long, value_name = "DIR")]
+        state: Option<PathBuf>,
+    },
+    /// Mirror a share of the requests to a version, or `off`.
+    Shadow {
+        service: String,
+        /// A version, or `off`.
+        version: String,
+        #[arg(long, value_name = "PERCENT")]
+        percent: Option<f64>,
+        /// A trusted version that gets a second copy, to measure noise.
+        #[arg(long, value_name = "VERSION")]
+        secondary: Option<String>,
+    },
+    /// What the shadow answered differently; with a bound, a gate that exits 1.
+    Diffs {
+        service: String,
+        /// The greatest share of mismatches, e.g. 1%.
+        #[arg(long, value_name = "PERCENT")]
+        max_mismatch: Option<String>,
+        /// Fewer comparisons than this never pass the gate.
+        #[arg(long, value_name = "N", default_value_t = 100)]
+        min_samples: u64,
+        /// Print the latest mismatches too.
+        #[arg(long)]
+        samples: bool,
+        /// Begin the report anew.
+        #[arg(long)]
+        reset: bool,
+    },
+    /// Let requests wait at the proxy.
+    Hold {
+        service: String,
+        #[arg(long, value_name = "DURATION")]
+        max_wait: Option<String>,
+        #[arg(long, value_name = "N")]
+        max_requests: Option<u32>,
+    },
+    /// Let held requests go.
+    Release { service: String },
+    /// Register a version, wait until it is healthy, and perhaps cut over to it.
+    Deploy {
+        service: String,
+        version: String,
+        #[arg(long = "endpoint", required = true, value_name = "HOST:PORT", num_args = 1..)]
+        endpoints: Vec<String>,
+        /// Cut over once it is healthy.
+        #[arg(long)]
+        cutover: bool,
+        /// The path to probe.
+        #[arg(long, value_name = "PATH")]
+        health: Option<String>,
+        /// How long to wait for its health.
+        #[arg(long, value_name = "DURATION")]
+        wait: Option<String>,
+    },
+    /// A version takes no new cohorts; an endpoint of it takes no new requests.
+    Drain { service: String, version: String, endpoint: Option<String> },
+    /// Ends a drain.
+    Undrain { service: String, version: String, endpoint: Option<String> },
+    /// Which route, pin, version and endpoint a request would take, and why.
+    Explain {
+        method: String,
+        url: String,
+        /// A field of the request, `name: value`.
+        #[arg(short = 'H', long = "header", value_name = "NAME: VALUE")]
+        headers: Vec<String>,
+        /// The client's address.
+        #[arg(long, value_name = "IP")]
+        client: Option<String>,
+        /// Against a configuration instead of the running proxy.
+        #[arg(short, long, value_name = "PATH")]
+        config: Option<PathBuf>,
+    },
+    /// Send the same requests to two addresses and print what differs.
+    Compare(compare::Options),
+    /// The configuration with the live traffic in it, comments kept.
+    Export {
+        #[arg(short, long, value_name = "PATH")]
+        config: Option<PathBuf>,
+        /// Write it back instead of printing it.
+        #[arg(long)]
+        write: bool,
+    },
+    /// Have the running proxy read its configuration now.
+    Reload,
+    /// Follow revisions, health changes and reloads.
+    Events,
+    /// Exit 0 if the proxy is ready: for a container's health check.
+    Ready,
 }
 
 /// Exit code for a refused or failed command.
 const NO: u8 = 1;
+/// Exit code for wrong usage and an unreachable admin API.
+const USAGE: u8 = 2;
 
 /// Parses the arguments and runs the command.
 pub fn main() -> ExitCode {
     // clap ends the process with 2 on wrong usage.
-    let arguments = Arguments::parse();
-    let code = match arguments.command {
-        Command::Run { config } => run::run(&config),
-        Command::Check { config, json } => check::run(&config, json),
-    };
+    let Arguments { admin, command } = Arguments::parse();
+    let json = admin.json;
+    let code = dispatch(&admin, command).unwrap_or_else(|failure| failure.report(json));
     ExitCode::from(code)
+}
+
+fn dispatch(admin: &Admin, command: Command) -> Result<u8, Failure> {
+    let end = |endpoint: &Option<String>| endpoint.clone();
+    match command {
+        Command::Run { config } => Ok(run::run(&config)),
+        Command::Check { config } => Ok(check::run(&config, admin.json)),
+        Command::Demo { seconds } => Ok(crate::demo::run(seconds)),
+        Command::Status { service } => status::status(admin, service.as_deref()),
+        Command::Weights { service, weights, dry_run } => {
+            change::weights(admin, &service, &weights, dry_run)
+        }
+        Command::Cutover { service, version, drain, force, dry_run } => {
+            change::cutover(admin, (&service, &version), drain.as_deref(), force, dry_run)
+        }
+        Command::Rollback { service, to, dry_run } => change::rollback(admin, &service, to, dry_run),
+        Command::Revisions { service, state: Some(state) } => {
+            export::revisions(&state, service.as_deref(), admin.json)
+        }
+        Command::Revisions { service, state: None } => status::revisions(admin, service.as_deref()),
+        Command::Shadow { service, version, percent, secondary } => {
+            change::shadow(admin, &service, &version, percent, secondary.as_deref())
+        }
+        Command::Diffs { service, max_mismatch, min_samples, samples, reset } => {
+            let gate = diffs::Gate { max_mismatch, min_samples };
+            diffs::run(admin, &service, &gate, samples, reset)
+        }
+        Command::Hold { service, max_wait, max_requests } => {
+            change::hold(admin, &service, max_wait.as_deref(), max_requests)
+        }
+        Command::Release { service } => change::release(admin, &service),
+        Command::Deploy { service, version, endpoints, cutover, health, wait } => change::deploy(
+            admin,
+            (&service, &version),
+            &endpoints,
+            cutover,
+            (health.as_deref(), wait.as_deref()),
+        ),
+        Command::Drain { service, version, endpoint } => {
+            change::drain(admin, (&service, &version), end(&endpoint).as_deref(), "drain")
+        }
+        Command::Undrain { service, version, endpoint } => {
+            change::drain(admin, (&service, &version), end(&endpoint).as_deref(), "undrain")
+        }
+        Command::Explain { method, url, headers, client, config } => {
+            explain::run(admin, &method, &url, &headers, client.as_deref(), config.as_deref())
+        }
+        Command::Compare(options) => compare::run(&options, admin.json),
+        Command::Export { config, write } => export::run(admin, config.as_deref(), write),
+        Command::Reload => change::reload(admin),
+        Command::Events => status::events(admin),
+        Command::Ready => status::ready(admin),
+    }
 }
 
 /// Looks a variable of the environment up, for `${NAME}` in the configuration.

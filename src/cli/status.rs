@@ -146,3 +146,9 @@ pub fn events(admin: &Admin) -> Result<u8, Failure> {
     })?;
     Ok(0)
 }
+
+/// Exits 0 if the proxy is ready.
+pub fn ready(admin: &Admin) -> Result<u8, Failure> {
+    admin.call(Method::GET, "/health/ready", None)?;
+    Ok(0)
+}

@@ -1,42 +1,52 @@
-//! Body framing as state machines: what comes is unframed, what goes is framed anew.
+//! Bodies: taking a peer's framing off, and putting our own on.
+//!
+//! The decoder sees any cut of the input and gives the same data; nothing behind the body is taken.
+//! The encoder refuses to write more or less than it promised, so that a broken body is never ended
+//! as if it were whole. Neither holds body bytes.
 
+use std::fmt;
 use std::ops::Range;
 
-use super::fields::{Fields, Known};
+use super::fields::{Fields, may_be_trailer};
 use super::head::Framing;
+use super::write;
 use crate::limits::TRAILER_BYTES_MAX;
 
-/// Digits of a chunk's size: more would overflow.
-const SIZE_DIGITS_MAX: u32 = 15;
-/// Bytes of a chunk's line, extensions included. They are read and thrown away.
-const CHUNK_LINE_MAX: u32 = 4096;
+/// Bytes of chunk extensions a peer may send beyond the bytes of data it has sent.
+const EXTENSION_BYTES_MAX: usize = 4096;
+/// Hexadecimal digits of a chunk size: what 64 bits hold.
+const SIZE_DIGITS_MAX: u8 = 16;
+/// A chunk above this would have a negative size for someone.
+const SIZE_MAX: u64 = i64::MAX as u64;
+/// Fields in a trailer section.
+const TRAILER_FIELDS_MAX: usize = 64;
 
-/// Why a body cannot be read, or cannot be written as announced.
+/// Why a body is broken. What was passed on of it must be aborted, never ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BodyError {
-    /// The size of a chunk is not one.
+    /// A chunk size is no hexadecimal number of at most 16 digits on a line of its own.
     ChunkSize,
-    /// What should be CRLF is not.
-    ChunkEnd,
-    /// The line of a chunk is too long or holds what it must not.
+    /// Chunk extensions hold control bytes or outweigh the data.
     ChunkExtension,
-    /// A trailer field is malformed.
+    /// Something else than CR LF follows the data of a chunk.
+    ChunkEnd,
+    /// The trailer section is malformed.
     Trailer,
-    /// The trailer section is too long.
+    /// The trailer section is beyond its limits.
     TrailerTooLarge,
     /// It ended before its end.
     Truncated,
-    /// There is more of it than was announced.
+    /// More data than was promised, or after the end.
     TooLong,
 }
 
 impl BodyError {
-    /// The stable word.
+    /// The reason as a stable `snake_case` word.
     pub fn reason(self) -> &'static str {
         match self {
             Self::ChunkSize => "chunk_size",
-            Self::ChunkEnd => "chunk_end",
             Self::ChunkExtension => "chunk_extension",
+            Self::ChunkEnd => "chunk_end",
             Self::Trailer => "trailer",
             Self::TrailerTooLarge => "trailer_too_large",
             Self::Truncated => "body_truncated",
@@ -45,73 +55,104 @@ impl BodyError {
     }
 }
 
-/// What one call of [`Decoder::decode`] found.
+impl fmt::Display for BodyError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.reason())
+    }
+}
+
+impl std::error::Error for BodyError {}
+
+/// What one call of [`Decoder::decode`] took.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Step {
-    /// Bytes of the input that are dealt with, data included.
+    /// Bytes of the input that are dealt with; the next call gets what follows them.
     pub consumed: usize,
-    /// Where in the input body bytes lie; may be empty.
+    /// Where among them body data lies; may be empty.
     pub data: Range<usize>,
 }
 
-/// Reads a body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// So many bytes of the body are to come.
+    Length(u64),
+    UntilClose,
+    /// In the digits of a chunk size.
+    Size {
+        size: u64,
+        digits: u8,
+    },
+    /// White space after a size: some servers pad theirs. Nothing but an extension may follow.
+    SizeSpace(u64),
+    Extension(u64),
+    /// After the CR of a size line.
+    SizeLf(u64),
+    /// So many bytes of the chunk are to come.
+    Data(u64),
+    DataCr,
+    DataLf,
+    Trailers,
+    Done,
+    Failed(BodyError),
+}
+
+/// Takes the framing off one body.
 #[derive(Debug, Clone)]
 pub struct Decoder {
     state: State,
+    /// Bytes of extensions that no data has outweighed yet.
+    extension_debt: usize,
+    /// The trailer section as far as it has come.
+    trailer_bytes: Vec<u8>,
     trailers: Fields,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum State {
-    Done,
-    Length(u64),
-    UntilClose,
-    /// Before or in the digits of a chunk's size.
-    Size {
-        size: u64,
-        digits: u32,
-    },
-    /// Behind the size: white space and extensions.
-    Extension {
-        size: u64,
-        length: u32,
-    },
-    /// The carriage return of a chunk's line was read.
-    SizeEnd {
-        size: u64,
-    },
-    Data(u64),
-    DataEnd,
-    DataEndLf,
-    Trailer {
-        line: Vec<u8>,
-        total: usize,
-    },
-}
-
 impl Decoder {
-    /// A decoder at the beginning of a body.
+    /// A decoder at the beginning of a body. For [`Framing::None`] it is done already.
     pub fn new(framing: Framing) -> Self {
         let state = match framing {
             Framing::None | Framing::Length(0) => State::Done,
             Framing::Length(length) => State::Length(length),
-            Framing::UntilClose => State::UntilClose,
             Framing::Chunked => State::Size { size: 0, digits: 0 },
+            Framing::UntilClose => State::UntilClose,
         };
-        Self { state, trailers: Fields::default() }
+        Self { state, extension_debt: 0, trailer_bytes: Vec::new(), trailers: Fields::default() }
     }
 
-    /// Whether the body has ended.
+    /// Takes as much of `input` as leads to one run of data, with the framing around it.
+    ///
+    /// To be called again with the rest until [`Self::is_done`], or until nothing was consumed:
+    /// then more bytes are needed. An empty run does not mean the end.
+    ///
+    /// # Errors
+    /// The body is broken. The decoder stays so and nothing more of the connection can be trusted.
+    pub fn decode(&mut self, input: &[u8]) -> Result<Step, BodyError> {
+        let step = match self.state {
+            State::Failed(error) => Err(error),
+            State::Done => Ok(Step { consumed: 0, data: 0..0 }),
+            State::UntilClose => Ok(Step { consumed: input.len(), data: 0..input.len() }),
+            State::Length(left) => {
+                let (taken, left) = take(left, input.len());
+                self.state = if left == 0 { State::Done } else { State::Length(left) };
+                Ok(Step { consumed: taken, data: 0..taken })
+            }
+            _ => self.decode_chunks(input),
+        };
+        if let Err(error) = step {
+            self.state = State::Failed(error);
+        }
+        step
+    }
+
+    /// Whether the body is complete, its trailers included.
     pub fn is_done(&self) -> bool {
         self.state == State::Done
     }
 
-    /// Trailer fields that may be passed on, once the body has ended.
-    pub fn trailers(&self) -> &Fields {
-        &self.trailers
-    }
-
-    /// The stream has ended; an error unless the body may end so.
+    /// The peer has closed its side: the end of a body that runs until then.
+    ///
+    /// # Errors
+    /// [`BodyError::Truncated`] if any other body is not complete.
     pub fn on_eof(&mut self) -> Result<(), BodyError> {
         match self.state {
             State::Done => Ok(()),
@@ -119,189 +160,221 @@ impl Decoder {
                 self.state = State::Done;
                 Ok(())
             }
-            _ => Err(BodyError::Truncated),
+            State::Failed(error) => Err(error),
+            _ => {
+                self.state = State::Failed(BodyError::Truncated);
+                Err(BodyError::Truncated)
+            }
         }
     }
 
-    /// Reads on until there is a run of data, the end, or no more input. Nothing behind the body's
-    /// end is touched.
-    pub fn decode(&mut self, input: &[u8]) -> Result<Step, BodyError> {
+    /// The trailers that may be passed on; complete when the body is.
+    pub fn trailers(&self) -> &Fields {
+        &self.trailers
+    }
+
+    fn decode_chunks(&mut self, input: &[u8]) -> Result<Step, BodyError> {
+        let mut data = 0..0;
         let mut at = 0;
         while at < input.len() && self.state != State::Done {
-            if let Some(count) = self.data_run(input.len() - at) {
-                return Ok(Step { consumed: at + count, data: at..at + count });
-            }
-            let byte = input[at];
-            at += 1;
-            self.step(byte)?;
-        }
-        Ok(Step { consumed: at, data: at..at })
-    }
-
-    /// How many of the bytes that are there are data now.
-    fn data_run(&mut self, there: usize) -> Option<usize> {
-        let (left, after) = match self.state {
-            State::UntilClose => return Some(there),
-            State::Length(left) => (left, State::Done),
-            State::Data(left) => (left, State::DataEnd),
-            _ => return None,
-        };
-        let count = usize::try_from(left).map_or(there, |left| left.min(there));
-        let left = left - count as u64;
-        self.state = match (&self.state, left) {
-            (_, 0) => after,
-            (State::Length(_), left) => State::Length(left),
-            (_, left) => State::Data(left),
-        };
-        Some(count)
-    }
-
-    fn step(&mut self, byte: u8) -> Result<(), BodyError> {
-        let state = std::mem::replace(&mut self.state, State::Done);
-        self.state = match (state, byte) {
-            (State::Size { size, digits }, digit) if digit.is_ascii_hexdigit() => {
-                if digits >= SIZE_DIGITS_MAX {
-                    return Err(BodyError::ChunkSize);
+            if let State::Data(left) = self.state {
+                if !data.is_empty() {
+                    break;
                 }
-                let value = u64::from((digit as char).to_digit(16).unwrap_or_default());
-                State::Size { size: size * 16 + value, digits: digits + 1 }
+                let (taken, left) = take(left, input.len() - at);
+                data = at..at + taken;
+                at += taken;
+                self.state = if left == 0 { State::DataCr } else { State::Data(left) };
+            } else {
+                self.state = self.after(input[at])?;
+                at += 1;
             }
-            (State::Size { digits: 0, .. }, _) => return Err(BodyError::ChunkSize),
-            (State::Size { size, .. }, b'\r') => State::SizeEnd { size },
-            (State::Size { size, .. }, b';' | b' ' | b'\t') => State::Extension { size, length: 0 },
-            (State::Size { .. }, _) => return Err(BodyError::ChunkSize),
-            (State::Extension { size, .. }, b'\r') => State::SizeEnd { size },
-            (State::Extension { length, .. }, _) if length >= CHUNK_LINE_MAX => {
-                return Err(BodyError::ChunkExtension);
+        }
+        Ok(Step { consumed: at, data })
+    }
+
+    /// The state after one byte that is not data.
+    fn after(&mut self, byte: u8) -> Result<State, BodyError> {
+        match (self.state, byte) {
+            (State::Size { size, digits }, _) => self.after_in_size(size, digits, byte),
+            (State::SizeSpace(size), b' ' | b'\t') => {
+                self.count_extension()?;
+                Ok(State::SizeSpace(size))
             }
-            (State::Extension { size, length }, byte)
-                if byte == b'\t' || !byte.is_ascii_control() =>
-            {
-                State::Extension { size, length: length + 1 }
+            (State::SizeSpace(size), b'\r') => Ok(State::SizeLf(size)),
+            (State::SizeSpace(size), b';') => Ok(State::Extension(size)),
+            (State::SizeSpace(_), _) => Err(BodyError::ChunkSize),
+            (State::Extension(size), b'\r') => Ok(State::SizeLf(size)),
+            (State::Extension(_), 0x7f) => Err(BodyError::ChunkExtension),
+            (State::Extension(size), b'\t' | b' '..) => {
+                self.count_extension()?;
+                Ok(State::Extension(size))
             }
-            (State::Extension { .. }, _) => return Err(BodyError::ChunkExtension),
-            (State::SizeEnd { size: 0 }, b'\n') => State::Trailer { line: Vec::new(), total: 0 },
-            (State::SizeEnd { size }, b'\n') => State::Data(size),
-            (State::SizeEnd { .. }, _) => return Err(BodyError::ChunkEnd),
-            (State::DataEnd, b'\r') => State::DataEndLf,
-            (State::DataEndLf, b'\n') => State::Size { size: 0, digits: 0 },
-            (State::DataEnd | State::DataEndLf, _) => return Err(BodyError::ChunkEnd),
-            (State::Trailer { line, total }, byte) => self.trailer_byte(line, total, byte)?,
-            (state @ (State::Done | State::Length(_) | State::UntilClose | State::Data(_)), _) => {
-                state
+            (State::Extension(_), _) => Err(BodyError::ChunkExtension),
+            (State::SizeLf(0), b'\n') => Ok(State::Trailers),
+            (State::SizeLf(size), b'\n') => {
+                let outweighed = usize::try_from(size).unwrap_or(usize::MAX);
+                self.extension_debt = self.extension_debt.saturating_sub(outweighed);
+                Ok(State::Data(size))
             }
-        };
+            (State::SizeLf(_), _) => Err(BodyError::ChunkSize),
+            (State::DataCr, b'\r') => Ok(State::DataLf),
+            (State::DataLf, b'\n') => Ok(State::Size { size: 0, digits: 0 }),
+            (State::DataCr | State::DataLf, _) => Err(BodyError::ChunkEnd),
+            (State::Trailers, _) => self.after_in_trailers(byte),
+            (state, _) => Ok(state),
+        }
+    }
+
+    fn after_in_size(&mut self, size: u64, digits: u8, byte: u8) -> Result<State, BodyError> {
+        if let Some(digit) = char::from(byte).to_digit(16) {
+            if digits == SIZE_DIGITS_MAX {
+                return Err(BodyError::ChunkSize);
+            }
+            return Ok(State::Size { size: size << 4 | u64::from(digit), digits: digits + 1 });
+        }
+        match byte {
+            _ if digits == 0 || size > SIZE_MAX => Err(BodyError::ChunkSize),
+            b'\r' => Ok(State::SizeLf(size)),
+            b';' => Ok(State::Extension(size)),
+            b' ' | b'\t' => Ok(State::SizeSpace(size)),
+            _ => Err(BodyError::ChunkSize),
+        }
+    }
+
+    fn count_extension(&mut self) -> Result<(), BodyError> {
+        self.extension_debt += 1;
+        if self.extension_debt > EXTENSION_BYTES_MAX {
+            return Err(BodyError::ChunkExtension);
+        }
         Ok(())
     }
 
-    fn trailer_byte(
-        &mut self,
-        mut line: Vec<u8>,
-        total: usize,
-        byte: u8,
-    ) -> Result<State, BodyError> {
-        if total >= TRAILER_BYTES_MAX {
+    fn after_in_trailers(&mut self, byte: u8) -> Result<State, BodyError> {
+        if self.trailer_bytes.len() == TRAILER_BYTES_MAX {
             return Err(BodyError::TrailerTooLarge);
         }
-        line.push(byte);
-        if byte != b'\n' {
-            return Ok(State::Trailer { line, total: total + 1 });
-        }
-        let Some(text) = line.strip_suffix(b"\r\n") else { return Err(BodyError::Trailer) };
-        if text.is_empty() {
-            return Ok(State::Done);
-        }
-        self.trailer(text)?;
-        line.clear();
-        Ok(State::Trailer { line, total: total + 1 })
-    }
-
-    fn trailer(&mut self, line: &[u8]) -> Result<(), BodyError> {
-        let colon = line.iter().position(|byte| *byte == b':').ok_or(BodyError::Trailer)?;
-        let (name, value) = (&line[..colon], line[colon + 1..].trim_ascii());
-        let token = |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
-        let fine = |byte: &u8| *byte == b'\t' || !byte.is_ascii_control();
-        if name.is_empty() || !name.iter().all(token) || !value.iter().all(fine) {
+        self.trailer_bytes.push(byte);
+        let bytes = self.trailer_bytes.as_slice();
+        let after_cr = bytes[..bytes.len() - 1].ends_with(b"\r");
+        if after_cr != (byte == b'\n') {
             return Err(BodyError::Trailer);
         }
-        if may_trail(name) {
-            self.trailers.push(name, value);
+        if bytes == b"\r\n" {
+            return Ok(State::Done);
+        }
+        if bytes.ends_with(b"\r\n\r\n") {
+            self.read_trailers()?;
+            return Ok(State::Done);
+        }
+        Ok(State::Trailers)
+    }
+
+    fn read_trailers(&mut self) -> Result<(), BodyError> {
+        let mut room = [httparse::EMPTY_HEADER; TRAILER_FIELDS_MAX];
+        let parsed = match httparse::parse_headers(&self.trailer_bytes, &mut room) {
+            Ok(httparse::Status::Complete((_, parsed))) => parsed,
+            Err(httparse::Error::TooManyHeaders) => return Err(BodyError::TrailerTooLarge),
+            Ok(httparse::Status::Partial) | Err(_) => return Err(BodyError::Trailer),
+        };
+        for field in parsed.iter().filter(|field| may_be_trailer(field.name.as_bytes())) {
+            self.trailers.push(field.name.as_bytes(), field.value);
         }
         Ok(())
     }
 }
 
-/// Whether a field may stand in a trailer section (RFC 9110 §6.5.1): not what frames, routes,
-/// authenticates or describes the content.
-fn may_trail(name: &[u8]) -> bool {
-    let known = Known::of(name);
-    let starts = |prefix: &[u8]| {
-        name.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix))
-    };
-    let acts = !matches!(known, Known::Other | Known::Server | Known::Date);
-    !acts && !starts(b"content-") && !starts(b"x-forwarded-") && !starts(b"sec-")
+/// Takes what there is of what is left: how much, and what is left then.
+fn take(left: u64, available: usize) -> (usize, u64) {
+    let taken = usize::try_from(left).map_or(available, |left| left.min(available));
+    (taken, left - taken as u64)
 }
 
-/// Writes the framing around a body.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// Puts framing on one body. The caller writes the data itself, between [`Self::begin_data`] and
+/// [`Self::end_data`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Encoder {
-    /// So many bytes are still to come.
+    /// So many bytes of the body are to come.
     Length(u64),
-    Chunked,
+    /// Chunks; whether one is begun and not ended.
+    Chunked { open: bool },
+    /// The end of the connection will be the end.
     UntilClose,
+    /// Nothing more may come.
+    Done,
 }
 
 impl Encoder {
     /// An encoder at the beginning of a body.
     pub fn new(framing: Framing) -> Self {
         match framing {
-            Framing::None => Self::Length(0),
+            Framing::None => Self::Done,
             Framing::Length(length) => Self::Length(length),
-            Framing::Chunked => Self::Chunked,
+            Framing::Chunked => Self::Chunked { open: false },
             Framing::UntilClose => Self::UntilClose,
         }
     }
 
-    /// Whether something stands around each piece.
+    /// Whether something stands around each run of data.
     pub fn is_framed(&self) -> bool {
-        *self == Self::Chunked
+        matches!(self, Self::Chunked { .. })
     }
 
-    /// Writes what stands before a piece of `length` bytes. More than was announced is an error.
-    pub fn begin_data(&mut self, out: &mut Vec<u8>, length: usize) -> Result<(), BodyError> {
+    /// Writes what stands before `len` bytes of data. Nothing for no data: an empty chunk would be
+    /// the end.
+    ///
+    /// # Errors
+    /// [`BodyError::TooLong`] if so much was not promised. Nothing is written then.
+    pub fn begin_data(&mut self, out: &mut Vec<u8>, len: usize) -> Result<(), BodyError> {
         match self {
+            _ if len == 0 => {}
             Self::Length(left) => {
-                *left = left.checked_sub(length as u64).ok_or(BodyError::TooLong)?;
+                *left = left.checked_sub(len as u64).ok_or(BodyError::TooLong)?;
             }
-            Self::Chunked if length > 0 => {
-                super::write::hexadecimal(out, length);
+            Self::Chunked { open } => {
+                write::hexadecimal(out, len as u64);
                 out.extend_from_slice(b"\r\n");
+                *open = true;
             }
-            Self::Chunked | Self::UntilClose => {}
+            Self::UntilClose => {}
+            Self::Done => return Err(BodyError::TooLong),
         }
         Ok(())
     }
 
-    /// Writes what stands behind a piece that was not empty.
-    pub fn end_data(&self, out: &mut Vec<u8>) {
-        if self.is_framed() {
+    /// Writes what stands after the data that [`Self::begin_data`] announced.
+    pub fn end_data(&mut self, out: &mut Vec<u8>) {
+        if let Self::Chunked { open } = self
+            && std::mem::take(open)
+        {
             out.extend_from_slice(b"\r\n");
         }
     }
 
-    /// Writes the end. Less than was announced is an error.
-    pub fn finish(&self, out: &mut Vec<u8>, trailers: Option<&Fields>) -> Result<(), BodyError> {
+    /// Ends the body. Trailers go out where the framing has a place for them, without those that
+    /// may not stand there.
+    ///
+    /// # Errors
+    /// [`BodyError::Truncated`] if more data was promised: the connection must be closed instead.
+    pub fn finish(
+        &mut self,
+        out: &mut Vec<u8>,
+        trailers: Option<&Fields>,
+    ) -> Result<(), BodyError> {
         match self {
-            Self::Length(0) | Self::UntilClose => Ok(()),
-            Self::Length(_) => Err(BodyError::Truncated),
-            Self::Chunked => {
+            Self::Length(0) | Self::UntilClose | Self::Done => {}
+            Self::Length(_) | Self::Chunked { open: true } => return Err(BodyError::Truncated),
+            Self::Chunked { open: false } => {
                 out.extend_from_slice(b"0\r\n");
                 for field in trailers.into_iter().flat_map(Fields::iter) {
-                    super::write::field(out, field.name, field.value);
+                    if !field.hop && may_be_trailer(field.name) {
+                        write::field(out, field.name, field.value);
+                    }
                 }
-                out.extend_from_slice(b"\r\n");
-                Ok(())
+                write::end(out);
             }
         }
+        *self = Self::Done;
+        Ok(())
     }
 }

@@ -35,48 +35,45 @@ pub enum Known {
     XRequestId,
 }
 
-const NAMES: &[(&[u8], Known)] = &[
-    (b"authorization", Known::Authorization),
-    (b"cache-control", Known::CacheControl),
-    (b"connection", Known::Connection),
-    (b"content-encoding", Known::ContentEncoding),
-    (b"content-length", Known::ContentLength),
-    (b"content-type", Known::ContentType),
-    (b"cookie", Known::Cookie),
-    (b"date", Known::Date),
-    (b"expect", Known::Expect),
-    (b"forwarded", Known::Forwarded),
-    (b"host", Known::Host),
-    (b"keep-alive", Known::KeepAlive),
-    (b"location", Known::Location),
-    (b"proxy-authenticate", Known::ProxyAuthenticate),
-    (b"proxy-authorization", Known::ProxyAuthorization),
-    (b"proxy-connection", Known::ProxyConnection),
-    (b"server", Known::Server),
-    (b"set-cookie", Known::SetCookie),
-    (b"te", Known::Te),
-    (b"traceparent", Known::Traceparent),
-    (b"trailer", Known::Trailer),
-    (b"transfer-encoding", Known::TransferEncoding),
-    (b"upgrade", Known::Upgrade),
-    (b"via", Known::Via),
-    (b"x-forwarded-for", Known::XForwardedFor),
-    (b"x-forwarded-host", Known::XForwardedHost),
-    (b"x-forwarded-proto", Known::XForwardedProto),
-    (b"x-request-id", Known::XRequestId),
-];
-
 impl Known {
     /// Classifies a field name, whatever its case.
     pub fn of(name: &[u8]) -> Self {
-        // Length and first letter rule out nearly every candidate before bytes are compared.
-        let first = name.first().map_or(0, u8::to_ascii_lowercase);
-        for (text, known) in NAMES {
-            if text.len() == name.len() && text[0] == first && text.eq_ignore_ascii_case(name) {
-                return *known;
+        // The length leaves at most three candidates, so that most names cost one comparison.
+        let candidates: &[(&[u8], Self)] = match name.len() {
+            2 => &[(b"te", Self::Te)],
+            3 => &[(b"via", Self::Via)],
+            4 => &[(b"host", Self::Host), (b"date", Self::Date)],
+            6 => &[(b"cookie", Self::Cookie), (b"expect", Self::Expect), (b"server", Self::Server)],
+            7 => &[(b"upgrade", Self::Upgrade), (b"trailer", Self::Trailer)],
+            8 => &[(b"location", Self::Location)],
+            9 => &[(b"forwarded", Self::Forwarded)],
+            10 => &[
+                (b"connection", Self::Connection),
+                (b"set-cookie", Self::SetCookie),
+                (b"keep-alive", Self::KeepAlive),
+            ],
+            11 => &[(b"traceparent", Self::Traceparent)],
+            12 => &[(b"content-type", Self::ContentType), (b"x-request-id", Self::XRequestId)],
+            13 => {
+                &[(b"cache-control", Self::CacheControl), (b"authorization", Self::Authorization)]
             }
-        }
-        Self::Other
+            14 => &[(b"content-length", Self::ContentLength)],
+            15 => &[(b"x-forwarded-for", Self::XForwardedFor)],
+            16 => &[
+                (b"content-encoding", Self::ContentEncoding),
+                (b"x-forwarded-host", Self::XForwardedHost),
+                (b"proxy-connection", Self::ProxyConnection),
+            ],
+            17 => &[
+                (b"transfer-encoding", Self::TransferEncoding),
+                (b"x-forwarded-proto", Self::XForwardedProto),
+            ],
+            18 => &[(b"proxy-authenticate", Self::ProxyAuthenticate)],
+            19 => &[(b"proxy-authorization", Self::ProxyAuthorization)],
+            _ => &[],
+        };
+        let found = candidates.iter().find(|(text, _)| text.eq_ignore_ascii_case(name));
+        found.map_or(Self::Other, |(_, known)| *known)
     }
 
     /// Whether the field speaks to the next hop only (RFC 9110 §7.6.1).
@@ -94,16 +91,52 @@ impl Known {
                 | Self::Upgrade
         )
     }
+
+    /// Whether the field stays although a peer's `Connection` names it: without these a message
+    /// would mean something else, or a peer could erase what a proxy before us has written.
+    fn is_kept_when_nominated(self) -> bool {
+        matches!(
+            self,
+            Self::ContentLength
+                | Self::Forwarded
+                | Self::Host
+                | Self::Traceparent
+                | Self::Via
+                | Self::XForwardedFor
+                | Self::XForwardedHost
+                | Self::XForwardedProto
+                | Self::XRequestId
+        )
+    }
+
+    /// Whether the value must not be shown.
+    fn is_secret(self) -> bool {
+        matches!(
+            self,
+            Self::Authorization | Self::Cookie | Self::ProxyAuthorization | Self::SetCookie
+        )
+    }
 }
 
+/// Where a field lies in the bytes of its section.
 #[derive(Debug, Clone, Copy)]
 struct Entry {
-    name_start: u32,
-    name_len: u16,
-    value_start: u32,
-    value_len: u32,
+    name_start: usize,
+    name_len: usize,
+    value_start: usize,
+    value_len: usize,
     known: Known,
     hop: bool,
+}
+
+impl Entry {
+    fn name<'a>(&self, bytes: &'a [u8]) -> &'a [u8] {
+        &bytes[self.name_start..self.name_start + self.name_len]
+    }
+
+    fn value<'a>(&self, bytes: &'a [u8]) -> &'a [u8] {
+        &bytes[self.value_start..self.value_start + self.value_len]
+    }
 }
 
 /// One field as it is read.
@@ -120,7 +153,7 @@ pub struct Field<'a> {
 }
 
 /// A section of fields in the order they came. Owns its bytes; made to be cleared and used again.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub struct Fields {
     bytes: Vec<u8>,
     entries: Vec<Entry>,
@@ -133,42 +166,110 @@ impl Fields {
         self.entries.clear();
     }
 
-    /// Appends a field. Names and values are not checked here: the parsers do.
+    /// Appends a field; white space around the value is left out. Neither name nor value is checked
+    /// for bytes that may not stand there: the parsers do that.
     pub fn push(&mut self, name: &[u8], value: &[u8]) {
+        let value = trim(value);
         let known = Known::of(name);
-        let name_start = self.bytes.len() as u32;
+        let name_start = self.bytes.len();
         self.bytes.extend_from_slice(name);
-        let value_start = self.bytes.len() as u32;
+        let value_start = self.bytes.len();
         self.bytes.extend_from_slice(value);
         self.entries.push(Entry {
             name_start,
-            name_len: name.len() as u16,
+            name_len: name.len(),
             value_start,
-            value_len: value.len() as u32,
+            value_len: value.len(),
             known,
             hop: known.is_hop_by_hop(),
         });
     }
 
-    /// Marks the fields that a `Connection` field nominates as stopping here. `Host`,
-    /// `Content-Length` and the fields the proxy writes itself cannot be nominated away.
-    pub fn nominate_from_connection(&mut self) {
-        let has = self.entries.iter().any(|entry| entry.known == Known::Connection);
-        if !has {
-            return;
-        }
-        let nominated: Vec<Vec<u8>> = self
-            .all(Known::Connection)
-            .flat_map(|value| value.split(|byte| *byte == b','))
-            .map(|token| token.trim_ascii().to_ascii_lowercase())
-            .filter(|token| !token.is_empty())
-            .collect();
-        for index in 0..self.entries.len() {
+    /// Appends fields that were parsed in place, with one copy of the bytes they lie in.
+    ///
+    /// Names and values must be parts of `block`.
+    pub(super) fn push_block(&mut self, block: &[u8], parsed: &[httparse::Header<'_>]) {
+        let origin = block.as_ptr() as usize;
+        let base = self.bytes.len();
+        self.bytes.extend_from_slice(block);
+        self.entries.extend(parsed.iter().map(|field| {
+            let known = Known::of(field.name.as_bytes());
+            Entry {
+                name_start: base + (field.name.as_ptr() as usize - origin),
+                name_len: field.name.len(),
+                value_start: base + (field.value.as_ptr() as usize - origin),
+                value_len: field.value.len(),
+                known,
+                hop: known.is_hop_by_hop(),
+            }
+        }));
+    }
+
+    /// Gives the first field of this kind a new value, or appends it under `name`.
+    pub(super) fn set(&mut self, name: &[u8], value: &[u8]) {
+        let known = Known::of(name);
+        let same = |entry: &&mut Entry| {
+            entry.known == known && entry.name(&self.bytes).eq_ignore_ascii_case(name)
+        };
+        let Some(entry) = self.entries.iter_mut().find(same) else {
+            return self.push(name, value);
+        };
+        entry.value_start = self.bytes.len();
+        entry.value_len = value.len();
+        self.bytes.extend_from_slice(value);
+    }
+
+    /// Drops all fields of a kind.
+    pub(super) fn remove(&mut self, known: Known) {
+        self.entries.retain(|entry| entry.known != known);
+    }
+
+    /// Makes one field of several of the same kind, at the place of the first, its value those of
+    /// all with `separator` between. With fewer than two nothing changes.
+    pub(super) fn join(&mut self, known: Known, separator: &[u8]) {
+        let first = self.entries.iter().position(|entry| entry.known == known);
+        let Some(first) = first.filter(|_| self.all(known).nth(1).is_some()) else { return };
+        let start = self.bytes.len();
+        for index in first..self.entries.len() {
             let entry = self.entries[index];
-            let protected = matches!(entry.known, Known::Host | Known::ContentLength);
-            let name = self.name_of(&entry);
-            if !protected && nominated.iter().any(|token| token.eq_ignore_ascii_case(name)) {
-                self.entries[index].hop = true;
+            if entry.known == known {
+                if self.bytes.len() > start {
+                    self.bytes.extend_from_slice(separator);
+                }
+                let value = entry.value_start..entry.value_start + entry.value_len;
+                self.bytes.extend_from_within(value);
+            }
+        }
+        self.entries[first].value_start = start;
+        self.entries[first].value_len = self.bytes.len() - start;
+        self.keep_first(known);
+    }
+
+    /// Drops all fields of a kind but the first.
+    pub(super) fn keep_first(&mut self, known: Known) {
+        let mut seen = false;
+        self.entries.retain(|entry| entry.known != known || !std::mem::replace(&mut seen, true));
+    }
+
+    /// Marks the fields that a `Connection` field nominates as stopping here. `Host`,
+    /// `Content-Length` and the fields that proxies write cannot be nominated away.
+    pub fn nominate_from_connection(&mut self) {
+        for index in 0..self.entries.len() {
+            if self.entries[index].known != Known::Connection {
+                continue;
+            }
+            let bytes = &self.bytes;
+            let connection = self.entries[index];
+            for token in list(connection.value(bytes)) {
+                // The everyday options name no field that would otherwise pass.
+                let everyday: [&[u8]; 3] = [b"close", b"keep-alive", b"upgrade"];
+                if everyday.iter().any(|option| option.eq_ignore_ascii_case(token)) {
+                    continue;
+                }
+                for entry in &mut self.entries {
+                    let named = entry.name(bytes).eq_ignore_ascii_case(token);
+                    entry.hop |= named && !entry.known.is_kept_when_nominated();
+                }
             }
         }
     }
@@ -176,8 +277,8 @@ impl Fields {
     /// All fields in order.
     pub fn iter(&self) -> impl Iterator<Item = Field<'_>> {
         self.entries.iter().map(|entry| Field {
-            name: self.name_of(entry),
-            value: self.value_of(entry),
+            name: entry.name(&self.bytes),
+            value: entry.value(&self.bytes),
             known: entry.known,
             hop: entry.hop,
         })
@@ -186,13 +287,13 @@ impl Fields {
     /// The first value of a known field.
     pub fn get(&self, known: Known) -> Option<&[u8]> {
         let entry = self.entries.iter().find(|entry| entry.known == known)?;
-        Some(self.value_of(entry))
+        Some(entry.value(&self.bytes))
     }
 
     /// Every value of a known field, in order.
     pub fn all(&self, known: Known) -> impl Iterator<Item = &[u8]> {
         let entries = self.entries.iter().filter(move |entry| entry.known == known);
-        entries.map(|entry| self.value_of(entry))
+        entries.map(|entry| entry.value(&self.bytes))
     }
 
     /// The first value of the field with this name, whatever its case.
@@ -216,14 +317,93 @@ impl Fields {
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
+}
 
-    fn name_of(&self, entry: &Entry) -> &[u8] {
-        let start = entry.name_start as usize;
-        &self.bytes[start..start + usize::from(entry.name_len)]
+impl PartialEq for Fields {
+    /// Equal are the same names, byte for byte, with the same values in the same order.
+    fn eq(&self, other: &Self) -> bool {
+        let pair = |field: Field<'_>| (field.hop, field.known);
+        self.len() == other.len()
+            && self.iter().zip(other.iter()).all(|(left, right)| {
+                left.name == right.name && left.value == right.value && pair(left) == pair(right)
+            })
     }
+}
 
-    fn value_of(&self, entry: &Entry) -> &[u8] {
-        let start = entry.value_start as usize;
-        &self.bytes[start..start + entry.value_len as usize]
+impl Eq for Fields {}
+
+impl std::fmt::Debug for Fields {
+    /// Shows names and values; of what is secret by its kind only the length.
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_list()
+            .entries(self.iter().map(|field| {
+                let name = String::from_utf8_lossy(field.name).into_owned();
+                if field.known.is_secret() {
+                    format!("{name}: ({} bytes)", field.value.len())
+                } else {
+                    format!("{name}: {}", String::from_utf8_lossy(field.value))
+                }
+            }))
+            .finish()
     }
+}
+
+/// The elements of a comma-separated value, trimmed, empty ones left out.
+pub(super) fn list(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+    value.split(|byte| *byte == b',').map(trim).filter(|element| !element.is_empty())
+}
+
+/// Cuts spaces and tabs off both ends.
+fn trim(mut value: &[u8]) -> &[u8] {
+    while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = value {
+        value = rest;
+    }
+    value
+}
+
+/// Whether a byte may stand in a field name or a method (RFC 9110 §5.6.2, `tchar`).
+pub(super) fn is_token_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
+/// Whether all bytes may stand in a field value: visible ASCII, space, tab and obs-text.
+pub(super) fn is_value(value: &[u8]) -> bool {
+    // Without an early end the loop is one that runs on wide registers.
+    let bad = |byte: u8| (byte < b' ' && byte != b'\t') | (byte == 0x7f);
+    !value.iter().fold(false, |any, byte| any | bad(*byte))
+}
+
+/// Whether a field may stand in a trailer section. What frames, routes, authorises, controls or
+/// describes a message may not: a recipient that merges trailers into the head would be misled
+/// (RFC 9110 §6.5.1).
+pub fn may_be_trailer(name: &[u8]) -> bool {
+    const REFUSED: [&str; 16] = [
+        "accept-ranges",
+        "age",
+        "authentication-info",
+        "expires",
+        "max-forwards",
+        "pragma",
+        "proxy-authentication-info",
+        "range",
+        "retry-after",
+        "vary",
+        "warning",
+        "www-authenticate",
+        "x-http-method-override",
+        "x-original-url",
+        "x-real-ip",
+        "x-rewrite-url",
+    ];
+    let starts_with = |prefix: &[u8]| {
+        name.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix))
+    };
+    let known_is_fit = matches!(Known::of(name), Known::Other | Known::Server);
+    known_is_fit
+        && (!starts_with(b"content-") || name.eq_ignore_ascii_case(b"content-digest"))
+        && !starts_with(b"if-")
+        && !starts_with(b"x-forwarded-")
+        && !starts_with(b"sec-")
+        && !REFUSED.iter().any(|refused| refused.as_bytes().eq_ignore_ascii_case(name))
 }

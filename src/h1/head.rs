@@ -1,11 +1,15 @@
-//! Request and response heads: read once, into types that cannot hold ambiguity.
+//! What requests and responses have in common: methods, versions, framing, limits, refusals.
 //!
-//! What two readers could understand differently is refused here with a reason, not repaired:
-//! several hosts, two framings, a bare line feed. The head owns its bytes, so that the buffer it
-//! was read from is free for the body.
+//! Here is also what both readings of a head share: when to parse, which line ends are good, and
+//! what the fields say about framing and the connection. The readings themselves are
+//! [`RequestHead`] and [`ResponseHead`].
 
-use super::fields::{Fields, Known};
-use super::target;
+use std::fmt;
+use std::mem::MaybeUninit;
+
+use super::fields::{Fields, Known, list};
+pub use super::request::RequestHead;
+pub use super::response::ResponseHead;
 
 /// Request methods. `Other` keeps its text in the head and is labelled `OTHER` in metrics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
@@ -25,7 +29,7 @@ pub enum Method {
 }
 
 impl Method {
-    /// Reads a method; methods are case-sensitive.
+    /// Reads a method; they are case-sensitive.
     pub fn parse(text: &[u8]) -> Self {
         match text {
             b"GET" => Self::Get,
@@ -41,7 +45,7 @@ impl Method {
         }
     }
 
-    /// The word of metrics: one of a closed set, whatever clients send.
+    /// The name for metrics and logs: a closed set, whatever clients send.
     pub fn as_label(self) -> &'static str {
         match self {
             Self::Get => "GET",
@@ -57,12 +61,12 @@ impl Method {
         }
     }
 
-    /// Whether it asks for no change (RFC 9110 §9.2.1).
+    /// Whether the method only reads (RFC 9110 §9.2.1).
     pub fn is_safe(self) -> bool {
         matches!(self, Self::Get | Self::Head | Self::Options | Self::Trace)
     }
 
-    /// Whether asking twice is the same as asking once (RFC 9110 §9.2.2).
+    /// Whether sending it twice means the same as once (RFC 9110 §9.2.2).
     pub fn is_idempotent(self) -> bool {
         self.is_safe() || matches!(self, Self::Put | Self::Delete)
     }
@@ -78,13 +82,17 @@ pub enum HttpVersion {
 }
 
 impl HttpVersion {
-    /// As written in logs.
+    /// As it is written: `HTTP/1.1`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Http10 => "HTTP/1.0",
             Self::Http11 => "HTTP/1.1",
             Self::Http2 => "HTTP/2",
         }
+    }
+
+    pub(super) fn of_minor(minor: Option<u8>) -> Self {
+        if minor == Some(0) { Self::Http10 } else { Self::Http11 }
     }
 }
 
@@ -102,6 +110,13 @@ pub enum Framing {
     UntilClose,
 }
 
+impl Framing {
+    /// Whether it is known that no byte of a body follows.
+    pub fn is_empty(self) -> bool {
+        matches!(self, Self::None | Self::Length(0))
+    }
+}
+
 /// Bounds of a head.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HeadLimits {
@@ -116,7 +131,7 @@ pub struct HeadLimits {
 /// Why a head is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HeadError {
-    /// 400; the reason is stable snake_case, e.g. `host_missing`.
+    /// 400; the reason is stable `snake_case`, e.g. `host_missing`. `expect_unknown` is 417.
     Bad(&'static str),
     /// 414.
     TargetTooLong,
@@ -129,7 +144,7 @@ pub enum HeadError {
 }
 
 impl HeadError {
-    /// The stable word.
+    /// The reason as a stable `snake_case` word.
     pub fn reason(self) -> &'static str {
         match self {
             Self::Bad(reason) | Self::NotImplemented(reason) => reason,
@@ -140,592 +155,225 @@ impl HeadError {
     }
 }
 
-/// Fields that are parsed at first; a head with more is parsed again with as many as allowed.
-const FEW_FIELDS: usize = 32;
-/// A length above this would be negative for someone.
-const LENGTH_MAX: u64 = i64::MAX as u64;
-
-/// A request head. Made to be cleared and used again.
-#[derive(Debug, Clone, Default)]
-pub struct RequestHead {
-    pub method: Method,
-    pub version: HttpVersion,
-    pub fields: Fields,
-    pub framing: Framing,
-    /// Whether the client wants the connection to stay.
-    pub keep_alive: bool,
-    pub expect_continue: bool,
-    /// A WebSocket handshake: GET, HTTP/1.1, `Connection: upgrade`, `Upgrade: websocket`, no body.
-    pub websocket: bool,
-    /// `TE: trailers` was sent.
-    pub te_trailers: bool,
-    method_text: String,
-    target: String,
-    /// Where the `?` is.
-    query_at: Option<usize>,
-    authority: String,
-    host: String,
-    /// How far the end of the head was looked for.
-    scanned: usize,
+impl fmt::Display for HeadError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.reason())
+    }
 }
 
-impl RequestHead {
-    /// An empty head.
-    pub fn new() -> Self {
-        Self::default()
-    }
+impl std::error::Error for HeadError {}
 
-    /// Forgets everything and keeps the memory.
-    pub fn clear(&mut self) {
-        self.fields.clear();
-        self.method_text.clear();
-        self.target.clear();
-        self.authority.clear();
-        self.host.clear();
-        self.query_at = None;
-        self.scanned = 0;
-        self.framing = Framing::None;
-        (self.keep_alive, self.expect_continue) = (false, false);
-        (self.websocket, self.te_trailers) = (false, false);
-    }
+/// Fields that are parsed without going to the allocator; heads with more are rare.
+const FIELDS_ON_STACK: usize = 128;
 
-    /// The method as it was sent.
-    pub fn method_text(&self) -> &str {
-        &self.method_text
-    }
+/// Room for parsed fields: on the stack, and on the heap only for what does not fit there.
+pub(super) type FieldRoom<'a> = [MaybeUninit<httparse::Header<'a>>];
 
-    /// Path, beginning with `/`, or `*`.
-    pub fn path(&self) -> &str {
-        &self.target[..self.query_at.unwrap_or(self.target.len())]
+/// Runs `parse` with room for as many fields as the limits allow.
+pub(super) fn with_field_room<'a, T>(
+    limits: &HeadLimits,
+    mut parse: impl FnMut(&mut FieldRoom<'a>) -> Result<T, httparse::Error>,
+) -> Result<T, httparse::Error> {
+    let mut stack = [const { MaybeUninit::uninit() }; FIELDS_ON_STACK];
+    let first = parse(&mut stack[..limits.fields.min(FIELDS_ON_STACK)]);
+    match first {
+        Err(httparse::Error::TooManyHeaders) if limits.fields > FIELDS_ON_STACK => {
+            // At least three bytes make a field, so that the limit on bytes bounds this too.
+            let room = limits.fields.min(limits.bytes / 3 + 1);
+            parse(&mut vec![MaybeUninit::uninit(); room])
+        }
+        other => other,
     }
+}
 
-    /// Query without the `?`.
-    pub fn query(&self) -> Option<&str> {
-        Some(&self.target[self.query_at? + 1..])
-    }
+/// Remembers how far a head that comes in pieces has been looked at, so that a peer who sends
+/// single bytes does not cost a full parse for each of them.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Progress {
+    /// Bytes there were at the last full parse.
+    parsed: usize,
+    /// Bytes that were searched for the end of the head.
+    seen: usize,
+}
 
-    /// Path and query as they were sent.
-    pub fn path_and_query(&self) -> &str {
-        &self.target
-    }
-
-    /// Host and port as they were sent; empty for HTTP/1.0 without a host.
-    pub fn authority(&self) -> &str {
-        &self.authority
-    }
-
-    /// Host in lower case, without port and brackets; empty for HTTP/1.0 without one.
-    pub fn host(&self) -> &str {
-        &self.host
-    }
-
-    /// Reads a head from the beginning of `input`: how many bytes it took, or `None` while it is
-    /// not complete. Call again with more bytes at the same beginning.
-    pub fn parse(&mut self, input: &[u8], limits: &HeadLimits) -> Result<Option<usize>, HeadError> {
-        // One empty line before a request is forgiven (RFC 9112 §2.2), not two.
-        let lead = if input.starts_with(b"\r\n") { 2 } else { 0 };
-        let body = &input[lead..];
-        early_refusal(body)?;
-        let end = match find_end(body, self.scanned) {
-            Some(end) if end <= limits.bytes => end,
-            Some(_) => return Err(too_large(body, limits)),
-            None => {
-                self.scanned = body.len().saturating_sub(3);
-                if body.len() > limits.bytes {
-                    return Err(too_large(body, limits));
-                }
-                return Ok(None);
-            }
+impl Progress {
+    /// Whether a parse can tell more than the last one did: at the end of the head, at a line end
+    /// that will be refused, when a limit is reached, and whenever the input has doubled.
+    pub(super) fn is_worth_parsing(&mut self, input: &[u8], limits: &HeadLimits) -> bool {
+        // Long enough for any target over the limit, with a method before it.
+        let target_limit = limits.target.saturating_add(32);
+        let first = self.parsed == 0 || input.len() < self.seen;
+        let doubled = input.len() / 2 >= self.parsed;
+        let limit_reached = input.len() >= limits.bytes
+            || (self.parsed <= target_limit && input.len() > target_limit);
+        if first || doubled || limit_reached {
+            return true;
+        }
+        let ends = |at: usize| {
+            input[at] == b'\n'
+                && (!input[..at].ends_with(b"\r") || input[..at].ends_with(b"\r\n\r"))
         };
-        self.clear();
-        let head = &body[..end];
-        check_lines(head)?;
-        self.read(head, limits)?;
-        self.interpret()?;
-        Ok(Some(lead + end))
+        let worth = (self.seen..input.len()).any(ends);
+        self.seen = input.len();
+        worth
     }
 
-    fn read(&mut self, head: &[u8], limits: &HeadLimits) -> Result<(), HeadError> {
-        let mut few = [httparse::EMPTY_HEADER; FEW_FIELDS];
-        match self.read_into(head, limits, &mut few[..limits.fields.min(FEW_FIELDS)]) {
-            Err(HeadError::TooLarge) if limits.fields > FEW_FIELDS => {
-                let mut many = vec![httparse::EMPTY_HEADER; limits.fields];
-                self.read_into(head, limits, &mut many)
-            }
-            read => read,
-        }
+    /// Notes a parse that found the head incomplete.
+    pub(super) fn incomplete(&mut self, length: usize) {
+        *self = Self { parsed: length, seen: length };
     }
+}
 
-    fn read_into<'h>(
-        &mut self,
-        head: &'h [u8],
-        limits: &HeadLimits,
-        headers: &mut [httparse::Header<'h>],
-    ) -> Result<(), HeadError> {
-        let mut parsed = httparse::Request::new(headers);
-        match parsed.parse(head) {
-            Ok(httparse::Status::Complete(_)) => {}
-            Ok(httparse::Status::Partial) => return Err(HeadError::Bad("head_malformed")),
-            Err(httparse::Error::TooManyHeaders) => return Err(HeadError::TooLarge),
-            Err(httparse::Error::Version) => return Err(version_error(head)),
-            Err(httparse::Error::HeaderName) => return Err(HeadError::Bad("field_name")),
-            Err(httparse::Error::HeaderValue) => return Err(HeadError::Bad("field_value")),
-            Err(_) => return Err(HeadError::Bad("request_line")),
-        }
-        self.version = match parsed.version {
-            Some(0) => HttpVersion::Http10,
-            _ => HttpVersion::Http11,
-        };
-        let method = parsed.method.unwrap_or_default();
-        self.method = Method::parse(method.as_bytes());
-        self.method_text.push_str(method);
-        let path = parsed.path.unwrap_or_default();
-        if path.len() > limits.target {
-            return Err(HeadError::TargetTooLong);
-        }
-        self.target.push_str(path);
-        for field in parsed.headers.iter() {
-            push_field(&mut self.fields, field)?;
-        }
+/// Checks that every line of a head ends with CR LF: the parser underneath takes a bare LF too.
+///
+/// `head` is the head from its first line to its end; `parsed` are its fields.
+pub(super) fn check_line_ends(
+    head: &[u8],
+    parsed: &[httparse::Header<'_>],
+) -> Result<(), HeadError> {
+    let starts_line = |field: &httparse::Header<'_>| {
+        let start = field.name.as_ptr() as usize - head.as_ptr() as usize;
+        head[..start].ends_with(b"\r\n")
+    };
+    if head.ends_with(b"\r\n\r\n") && parsed.iter().all(starts_line) {
         Ok(())
-    }
-
-    fn interpret(&mut self) -> Result<(), HeadError> {
-        let host = self.one_host()?;
-        let form = target::read(self.method, &self.target)?;
-        match form {
-            target::Form::Absolute { authority, rest } => {
-                // The target's authority wins over the Host field (RFC 9112 §3.2.2).
-                self.authority = self.target[authority].to_owned();
-                let path = &self.target[rest];
-                let path = match path.starts_with('/') {
-                    true => path.to_owned(),
-                    false => format!("/{path}"),
-                };
-                self.target = path;
-            }
-            target::Form::Origin => self.authority.push_str(&host.unwrap_or_default()),
-        }
-        target::check_authority(&self.authority)?;
-        target::host_of(&self.authority, &mut self.host);
-        self.query_at = self.target.find('?');
-        self.fields.nominate_from_connection();
-        self.framing = request_framing(&self.fields, self.version)?;
-        let options = ConnectionOptions::of(&self.fields);
-        self.keep_alive = match self.version {
-            HttpVersion::Http10 => options.keep_alive && !options.close,
-            _ => !options.close,
-        };
-        self.te_trailers = self.fields.all(Known::Te).any(|value| has_token(value, b"trailers"));
-        self.expect()?;
-        self.websocket = self.is_websocket(&options);
-        Ok(())
-    }
-
-    fn one_host(&self) -> Result<Option<String>, HeadError> {
-        let mut hosts = self.fields.all(Known::Host);
-        let host = match (hosts.next(), hosts.next()) {
-            (_, Some(_)) => return Err(HeadError::Bad("host_repeated")),
-            (None, None) if self.version == HttpVersion::Http10 => return Ok(None),
-            (None, None) => return Err(HeadError::Bad("host_missing")),
-            (Some(host), None) => host,
-        };
-        let host = std::str::from_utf8(host).map_err(|_| HeadError::Bad("host_malformed"))?;
-        target::check_authority(host)?;
-        if host.is_empty() {
-            return Err(HeadError::Bad("host_empty"));
-        }
-        Ok(Some(host.to_owned()))
-    }
-
-    fn expect(&mut self) -> Result<(), HeadError> {
-        let mut expects = self.fields.all(Known::Expect);
-        let Some(value) = expects.next() else { return Ok(()) };
-        if expects.next().is_some() || !value.eq_ignore_ascii_case(b"100-continue") {
-            return Err(HeadError::Bad("expect_unknown"));
-        }
-        let has_body = !matches!(self.framing, Framing::None | Framing::Length(0));
-        self.expect_continue = self.version == HttpVersion::Http11 && has_body;
-        Ok(())
-    }
-
-    fn is_websocket(&self, options: &ConnectionOptions) -> bool {
-        let upgrades = self.fields.all(Known::Upgrade);
-        self.method == Method::Get
-            && self.version == HttpVersion::Http11
-            && options.upgrade
-            && matches!(self.framing, Framing::None | Framing::Length(0))
-            && self.fields.find("sec-websocket-key").is_some()
-            && upgrades.into_iter().any(|value| has_token(value, b"websocket"))
-    }
-
-    /// Begins a head that came by HTTP/2; push its fields, then call [`RequestHead::finish_h2`].
-    pub fn begin_h2(
-        &mut self,
-        method: &str,
-        path_and_query: &str,
-        authority: &str,
-        limits: &HeadLimits,
-    ) -> Result<(), HeadError> {
-        self.clear();
-        self.version = HttpVersion::Http2;
-        self.method = Method::parse(method.as_bytes());
-        self.method_text.push_str(method);
-        if self.method == Method::Connect {
-            return Err(HeadError::NotImplemented("connect"));
-        }
-        if path_and_query.len() > limits.target {
-            return Err(HeadError::TargetTooLong);
-        }
-        target::check_origin(self.method, path_and_query)?;
-        self.target.push_str(path_and_query);
-        self.query_at = self.target.find('?');
-        target::check_authority(authority)?;
-        self.authority.push_str(authority);
-        Ok(())
-    }
-
-    /// Ends a head that came by HTTP/2 and checks what the two versions of HTTP see differently.
-    pub fn finish_h2(&mut self, framing: Framing) -> Result<(), HeadError> {
-        let fields = std::mem::take(&mut self.fields);
-        let mut cookies: Vec<u8> = Vec::new();
-        for field in fields.iter() {
-            match field.known {
-                Known::Connection
-                | Known::KeepAlive
-                | Known::ProxyConnection
-                | Known::TransferEncoding
-                | Known::Upgrade => return Err(HeadError::Bad("connection_specific_field")),
-                Known::Te if !field.value.eq_ignore_ascii_case(b"trailers") => {
-                    return Err(HeadError::Bad("te_in_http2"));
-                }
-                // The crumbs of a split cookie are one field again (RFC 9113 §8.2.3).
-                Known::Cookie => {
-                    if !cookies.is_empty() {
-                        cookies.extend_from_slice(b"; ");
-                    }
-                    cookies.extend_from_slice(field.value);
-                }
-                Known::Host if self.authority.is_empty() => {
-                    let host = std::str::from_utf8(field.value);
-                    let host = host.map_err(|_| HeadError::Bad("host_malformed"))?;
-                    target::check_authority(host)?;
-                    self.authority.push_str(host);
-                }
-                Known::Host if !field.value.eq_ignore_ascii_case(self.authority.as_bytes()) => {
-                    return Err(HeadError::Bad("host_disagrees"));
-                }
-                Known::Host => {}
-                _ => self.fields.push(field.name, field.value),
-            }
-        }
-        if !cookies.is_empty() {
-            self.fields.push(b"cookie", &cookies);
-        }
-        if self.authority.is_empty() {
-            return Err(HeadError::Bad("host_missing"));
-        }
-        target::host_of(&self.authority, &mut self.host);
-        let length = content_length(&self.fields, HeadError::Bad("content_length"))?;
-        self.framing = match (framing, length) {
-            (_, Some(length)) => Framing::Length(length),
-            (framing, None) => framing,
-        };
-        self.te_trailers = self.fields.get(Known::Te).is_some();
-        self.keep_alive = true;
-        Ok(())
+    } else {
+        Err(HeadError::Bad(line_fault(head).unwrap_or("bare_line_feed")))
     }
 }
 
-/// A response head. Made to be cleared and used again. The reason phrase is not kept: it is
-/// written anew.
-#[derive(Debug, Clone, Default)]
-pub struct ResponseHead {
-    pub status: u16,
-    pub version: HttpVersion,
-    pub fields: Fields,
-    pub framing: Framing,
-    /// Whether the connection can be used again once the body was read.
-    pub keep_alive: bool,
-    /// A 101 that switches to WebSocket.
-    pub websocket: bool,
-    scanned: usize,
-}
-
-impl ResponseHead {
-    /// An empty head.
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// Forgets everything and keeps the memory.
-    pub fn clear(&mut self) {
-        self.begin(0);
-        self.scanned = 0;
-    }
-
-    /// Begins a head that is made by hand.
-    pub fn begin(&mut self, status: u16) {
-        self.status = status;
-        self.fields.clear();
-        self.framing = Framing::None;
-        self.keep_alive = true;
-        self.websocket = false;
-    }
-
-    /// Reads a head from the beginning of `input`; see [`RequestHead::parse`].
-    pub fn parse(
-        &mut self,
-        input: &[u8],
-        request_method: Method,
-        limits: &HeadLimits,
-    ) -> Result<Option<usize>, HeadError> {
-        let end = match find_end(input, self.scanned) {
-            Some(end) if end <= limits.bytes => end,
-            Some(_) => return Err(HeadError::TooLarge),
-            None if input.len() > limits.bytes => return Err(HeadError::TooLarge),
-            None => {
-                self.scanned = input.len().saturating_sub(3);
-                let shown = input.len().min(5);
-                if input[..shown] != b"HTTP/"[..shown] {
-                    return Err(HeadError::Bad("not_http"));
-                }
-                return Ok(None);
-            }
+/// Names the first thing that is wrong with the lines of a refused head, if they are to blame.
+pub(super) fn line_fault(head: &[u8]) -> Option<&'static str> {
+    let mut lines = head.split_inclusive(|byte| *byte == b'\n').peekable();
+    while let Some(line) = lines.next() {
+        if line == b"\r\n" {
+            break;
+        }
+        let (text, is_ended) = match line {
+            [text @ .., b'\r', b'\n'] => (text, true),
+            [.., b'\n'] => return Some("bare_line_feed"),
+            // The CR LF of the last line may be still to come.
+            [text @ .., b'\r'] => (text, false),
+            text => (text, false),
         };
-        self.clear();
-        let head = &input[..end];
-        check_lines(head)?;
-        self.read(head, limits)?;
-        self.fields.nominate_from_connection();
-        self.interpret(request_method)?;
-        Ok(Some(end))
-    }
-
-    fn read(&mut self, head: &[u8], limits: &HeadLimits) -> Result<(), HeadError> {
-        let mut few = [httparse::EMPTY_HEADER; FEW_FIELDS];
-        match self.read_into(head, &mut few[..limits.fields.min(FEW_FIELDS)]) {
-            Err(HeadError::TooLarge) if limits.fields > FEW_FIELDS => {
-                let mut many = vec![httparse::EMPTY_HEADER; limits.fields];
-                self.read_into(head, &mut many)
-            }
-            read => read,
+        if text.contains(&b'\r') {
+            return Some("bare_carriage_return");
         }
-    }
-
-    fn read_into<'h>(
-        &mut self,
-        head: &'h [u8],
-        headers: &mut [httparse::Header<'h>],
-    ) -> Result<(), HeadError> {
-        let mut parsed = httparse::Response::new(headers);
-        match parsed.parse(head) {
-            Ok(httparse::Status::Complete(_)) => {}
-            Err(httparse::Error::TooManyHeaders) => return Err(HeadError::TooLarge),
-            _ => return Err(HeadError::Bad("response_head_malformed")),
+        if text.contains(&0) {
+            return Some("nul_byte");
         }
-        self.version = match parsed.version {
-            Some(0) => HttpVersion::Http10,
-            _ => HttpVersion::Http11,
-        };
-        self.status = parsed.code.unwrap_or_default();
-        for field in parsed.headers.iter() {
-            push_field(&mut self.fields, field)?;
+        if is_ended && matches!(lines.peek(), Some([b' ' | b'\t', ..])) {
+            return Some("folded_field");
         }
-        Ok(())
-    }
-
-    fn interpret(&mut self, request_method: Method) -> Result<(), HeadError> {
-        if !(100..=599).contains(&self.status) {
-            return Err(HeadError::Bad("status"));
-        }
-        let options = ConnectionOptions::of(&self.fields);
-        let mut codings = self.fields.all(Known::TransferEncoding);
-        let chunked = match (codings.next(), codings.next()) {
-            (None, _) => false,
-            (Some(value), None) if value.eq_ignore_ascii_case(b"chunked") => true,
-            _ => return Err(HeadError::Bad("transfer_encoding")),
-        };
-        let length = content_length(&self.fields, HeadError::Bad("content_length"))?;
-        if chunked && (length.is_some() || self.version == HttpVersion::Http10) {
-            return Err(HeadError::Bad("two_framings"));
-        }
-        let bodiless =
-            self.status < 200 || matches!(self.status, 204 | 304) || request_method == Method::Head;
-        self.framing = match length {
-            _ if bodiless => Framing::None,
-            Some(length) => Framing::Length(length),
-            None if chunked => Framing::Chunked,
-            None => Framing::UntilClose,
-        };
-        let persistent = match self.version {
-            HttpVersion::Http10 => options.keep_alive && !options.close,
-            _ => !options.close,
-        };
-        self.keep_alive = persistent && self.framing != Framing::UntilClose;
-        let upgrade = self.fields.get(Known::Upgrade);
-        self.websocket = self.status == 101
-            && options.upgrade
-            && upgrade.is_some_and(|value| value.eq_ignore_ascii_case(b"websocket"));
-        Ok(())
-    }
-}
-
-/// What the `Connection` fields say.
-#[derive(Debug, Default)]
-struct ConnectionOptions {
-    close: bool,
-    keep_alive: bool,
-    upgrade: bool,
-}
-
-impl ConnectionOptions {
-    fn of(fields: &Fields) -> Self {
-        let mut options = Self::default();
-        for value in fields.all(Known::Connection) {
-            options.close |= has_token(value, b"close");
-            options.keep_alive |= has_token(value, b"keep-alive");
-            options.upgrade |= has_token(value, b"upgrade");
-        }
-        options
-    }
-}
-
-fn has_token(value: &[u8], token: &[u8]) -> bool {
-    value.split(|byte| *byte == b',').any(|item| item.trim_ascii().eq_ignore_ascii_case(token))
-}
-
-fn push_field(fields: &mut Fields, field: &httparse::Header<'_>) -> Result<(), HeadError> {
-    // httparse allows some bytes in names that RFC 9110 does not call a token.
-    if !field.name.bytes().all(is_token_byte) {
-        return Err(HeadError::Bad("field_name"));
-    }
-    fields.push(field.name.as_bytes(), field.value.trim_ascii());
-    Ok(())
-}
-
-fn is_token_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
-}
-
-/// Where the head ends, behind its empty line. Looks only at what was not looked at before.
-fn find_end(input: &[u8], from: usize) -> Option<usize> {
-    let mut at = from.min(input.len());
-    while let Some(found) = input[at..].iter().position(|byte| *byte == b'\n') {
-        let line_end = at + found;
-        if line_end >= 3 && &input[line_end - 3..line_end] == b"\r\n\r" {
-            return Some(line_end + 1);
-        }
-        // A bare line feed could end the head for someone: stop here, and let the check refuse it.
-        if line_end == 0 || input[line_end - 1] != b'\r' {
-            return Some(line_end + 1);
-        }
-        at = line_end + 1;
     }
     None
 }
 
-/// Every line ends with CRLF, and no carriage return or NUL is anywhere else; no line is folded.
-fn check_lines(head: &[u8]) -> Result<(), HeadError> {
-    let mut before = 0;
-    for (at, byte) in head.iter().enumerate() {
-        match byte {
-            b'\n' if before != b'\r' => return Err(HeadError::Bad("bare_line_feed")),
-            b'\n' if matches!(head.get(at + 1), Some(b' ' | b'\t')) => {
-                return Err(HeadError::Bad("folded_field"));
+/// What the fields say about framing and the connection.
+#[derive(Debug, Default)]
+pub(super) struct Facts {
+    /// The value all `Content-Length` lines agree on, if there is one.
+    pub content_length: Option<u64>,
+    /// How many `Content-Length` lines there are.
+    pub content_lengths: usize,
+    /// `Transfer-Encoding` is there and is exactly `chunked`.
+    pub chunked: bool,
+    /// How many `Host` lines there are.
+    pub hosts: usize,
+    /// `Connection: close`.
+    pub close: bool,
+    /// `Connection: keep-alive`.
+    pub keep_alive: bool,
+    /// `Connection: upgrade` and `Upgrade: websocket`.
+    pub websocket: bool,
+    /// `Expect` is there.
+    pub expect: bool,
+    /// `TE` lists `trailers`.
+    pub te_trailers: bool,
+}
+
+impl Facts {
+    /// Reads the facts off the fields of a message of HTTP/1.0 or HTTP/1.1.
+    ///
+    /// Refused are lengths that are no number or disagree, any transfer coding that is not exactly
+    /// one `chunked`, and messages that say both or speak of codings in HTTP/1.0.
+    pub(super) fn gather(fields: &Fields, version: HttpVersion) -> Result<Self, HeadError> {
+        let mut facts = Self::default();
+        let (mut connection_upgrade, mut upgrade_websocket) = (false, false);
+        let mut transfer_encodings = 0;
+        for field in fields.iter() {
+            let has = |option: &[u8]| list(field.value).any(|one| one.eq_ignore_ascii_case(option));
+            match field.known {
+                Known::ContentLength => facts.add_content_length(field.value)?,
+                Known::TransferEncoding => transfer_encodings += 1,
+                Known::Host => facts.hosts += 1,
+                Known::Connection => {
+                    facts.close |= has(b"close");
+                    facts.keep_alive |= has(b"keep-alive");
+                    connection_upgrade |= has(b"upgrade");
+                }
+                Known::Upgrade => upgrade_websocket |= has(b"websocket"),
+                Known::Expect => facts.expect = true,
+                Known::Te => facts.te_trailers |= has(b"trailers"),
+                _ => {}
             }
-            b'\r' if head.get(at + 1) != Some(&b'\n') => {
-                return Err(HeadError::Bad("bare_carriage_return"));
-            }
-            0 => return Err(HeadError::Bad("nul_byte")),
-            _ => {}
         }
-        before = *byte;
-    }
-    Ok(())
-}
-
-/// What is certain before the head is complete: that the first bytes are no request.
-fn early_refusal(input: &[u8]) -> Result<(), HeadError> {
-    match input.first() {
-        Some(byte) if !is_token_byte(*byte) => match input {
-            [b'\r'] => Ok(()),
-            _ => Err(HeadError::Bad("request_line")),
-        },
-        _ => Ok(()),
-    }
-}
-
-fn too_large(input: &[u8], limits: &HeadLimits) -> HeadError {
-    let line = input.iter().take(limits.target + 64).position(|byte| *byte == b'\n');
-    match line {
-        None => HeadError::TargetTooLong,
-        Some(_) => HeadError::TooLarge,
-    }
-}
-
-/// Tells a version of HTTP that is not served from what is no version.
-fn version_error(head: &[u8]) -> HeadError {
-    let line = head.split(|byte| *byte == b'\r').next().unwrap_or_default();
-    let last = line.rsplit(|byte| *byte == b' ').next().unwrap_or_default();
-    match last {
-        [b'H', b'T', b'T', b'P', b'/', major, b'.', minor]
-            if major.is_ascii_digit() && minor.is_ascii_digit() =>
-        {
-            HeadError::Version
+        facts.websocket = connection_upgrade && upgrade_websocket;
+        if transfer_encodings > 0 {
+            facts.check_transfer_encoding(fields, transfer_encodings, version)?;
+            facts.chunked = true;
         }
-        _ => HeadError::Bad("request_line"),
+        Ok(facts)
     }
-}
 
-fn request_framing(fields: &Fields, version: HttpVersion) -> Result<Framing, HeadError> {
-    let mut lengths = fields.all(Known::ContentLength);
-    let repeated = lengths.next().is_some() && lengths.next().is_some();
-    if repeated {
-        return Err(HeadError::Bad("content_length_repeated"));
+    /// Whether the connection stays after this message, as far as `Connection` says.
+    pub(super) fn persists(&self, version: HttpVersion) -> bool {
+        !self.close && (self.keep_alive || version != HttpVersion::Http10)
     }
-    let length = content_length(fields, HeadError::Bad("content_length"))?;
-    let mut codings = fields.all(Known::TransferEncoding);
-    let Some(coding) = codings.next() else {
-        return Ok(length.map_or(Framing::None, Framing::Length));
-    };
-    if length.is_some() {
-        return Err(HeadError::Bad("two_framings"));
-    }
-    if version == HttpVersion::Http10 {
-        return Err(HeadError::Bad("transfer_encoding_in_http10"));
-    }
-    if codings.next().is_some() {
-        return Err(HeadError::Bad("transfer_encoding_repeated"));
-    }
-    if coding.eq_ignore_ascii_case(b"chunked") {
-        return Ok(Framing::Chunked);
-    }
-    let known: [&[u8]; 5] = [b"gzip", b"deflate", b"compress", b"x-gzip", b"x-compress"];
-    match known.iter().any(|name| coding.eq_ignore_ascii_case(name)) {
-        true => Err(HeadError::NotImplemented("transfer_encoding")),
-        false => Err(HeadError::Bad("transfer_encoding")),
-    }
-}
 
-/// The one length that all `Content-Length` fields agree on.
-fn content_length(fields: &Fields, wrong: HeadError) -> Result<Option<u64>, HeadError> {
-    let mut found: Option<&[u8]> = None;
-    for value in fields.all(Known::ContentLength) {
-        if found.is_some_and(|other| other != value) {
-            return Err(wrong);
+    fn add_content_length(&mut self, value: &[u8]) -> Result<(), HeadError> {
+        let length = content_length(value)?;
+        if self.content_length.is_some_and(|before| before != length) {
+            return Err(HeadError::Bad("content_length"));
         }
-        found = Some(value);
+        self.content_length = Some(length);
+        self.content_lengths += 1;
+        Ok(())
     }
-    let Some(digits) = found else { return Ok(None) };
-    if digits.is_empty() || digits.len() > 19 || !digits.iter().all(u8::is_ascii_digit) {
-        return Err(wrong);
+
+    fn check_transfer_encoding(
+        &self,
+        fields: &Fields,
+        lines: usize,
+        version: HttpVersion,
+    ) -> Result<(), HeadError> {
+        if self.content_lengths > 0 {
+            return Err(HeadError::Bad("two_framings"));
+        }
+        if version == HttpVersion::Http10 {
+            return Err(HeadError::Bad("transfer_encoding_in_http10"));
+        }
+        if lines > 1 {
+            return Err(HeadError::Bad("transfer_encoding_repeated"));
+        }
+        let value = fields.get(Known::TransferEncoding).unwrap_or_default();
+        if value.eq_ignore_ascii_case(b"chunked") {
+            return Ok(());
+        }
+        let is_one_coding = !value.is_empty() && value.iter().all(u8::is_ascii_alphanumeric);
+        Err(if is_one_coding {
+            HeadError::NotImplemented("transfer_encoding")
+        } else {
+            HeadError::Bad("transfer_encoding")
+        })
     }
-    let length = digits
-        .iter()
-        .try_fold(0u64, |sum, digit| sum.checked_mul(10)?.checked_add(u64::from(digit - b'0')));
-    match length {
-        Some(length) if length <= LENGTH_MAX => Ok(Some(length)),
-        _ => Err(wrong),
-    }
+}
+
+/// Reads a `Content-Length`: digits alone, at most 2⁶³ − 1, so that every program behind us that
+/// counts in signed numbers reads the same.
+pub(super) fn content_length(value: &[u8]) -> Result<u64, HeadError> {
+    let digit = |byte: &u8| byte.is_ascii_digit().then(|| u64::from(byte - b'0'));
+    let add = |sum: u64, byte: &u8| sum.checked_mul(10)?.checked_add(digit(byte)?);
+    let number = value.iter().try_fold(0, add).filter(|_| !value.is_empty());
+    number.filter(|length| *length <= i64::MAX as u64).ok_or(HeadError::Bad("content_length"))
 }

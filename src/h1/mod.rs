@@ -7,6 +7,8 @@
 pub mod body;
 pub mod fields;
 pub mod head;
+mod request;
+mod response;
 mod target;
 #[cfg(test)]
 mod tests;

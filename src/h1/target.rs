@@ -1,101 +1,110 @@
-//! Request targets and authorities: the forms of RFC 9112 §3.2, and what may stand in them.
+//! Request targets and authorities: which forms are taken, and what a host may look like.
 
-use std::ops::Range;
+use std::net::Ipv6Addr;
 
 use super::head::{HeadError, Method};
 
-/// The form of a target, with the places of its parts.
+/// The longest host name DNS can carry, in bytes.
+const HOST_BYTES_MAX: usize = 253;
+
+/// A request target, taken apart.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Form {
-    /// A path, or `*`.
-    Origin,
-    /// `http://authority/path`.
-    Absolute { authority: Range<usize>, rest: Range<usize> },
+pub(super) struct Target<'a> {
+    /// The authority of a target in absolute form.
+    pub authority: Option<&'a str>,
+    /// Path and query as sent. Begins with `/` or `?`, or is `*`, or is empty (absolute form only).
+    pub path_and_query: &'a str,
 }
 
-/// Reads a target by the method it came with.
-pub fn read(method: Method, target: &str) -> Result<Form, HeadError> {
-    if method == Method::Connect {
-        return Err(HeadError::NotImplemented("connect"));
+impl<'a> Target<'a> {
+    /// Takes the target of a request of HTTP/1 apart (RFC 9112 §3.2).
+    pub(super) fn parse(method: Method, target: &'a str) -> Result<Self, HeadError> {
+        if method == Method::Connect {
+            return Err(HeadError::NotImplemented("connect"));
+        }
+        check_bytes(target)?;
+        if target == "*" && method == Method::Options || target.starts_with('/') {
+            return Ok(Self { authority: None, path_and_query: target });
+        }
+        let Some((scheme, rest)) = target.split_once("://") else {
+            return Err(HeadError::Bad("target_form"));
+        };
+        if !scheme.eq_ignore_ascii_case("http") && !scheme.eq_ignore_ascii_case("https") {
+            return Err(HeadError::Bad("target_form"));
+        }
+        let end = rest.find(['/', '?']).unwrap_or(rest.len());
+        let (authority, path_and_query) = rest.split_at(end);
+        Ok(Self { authority: Some(authority), path_and_query })
     }
-    let scheme = ["http://", "https://"]
-        .iter()
-        .find(|scheme| target.get(..scheme.len()).is_some_and(|t| t.eq_ignore_ascii_case(scheme)));
-    let Some(scheme) = scheme else {
-        check_origin(method, target)?;
-        return Ok(Form::Origin);
-    };
-    check_bytes(target)?;
-    let rest = &target[scheme.len()..];
-    let end = rest.find(['/', '?']).unwrap_or(rest.len());
-    if end == 0 {
-        return Err(HeadError::Bad("target_without_host"));
+
+    /// Takes the `:path` of a request of HTTP/2.
+    pub(super) fn parse_h2(method: Method, path: &'a str) -> Result<Self, HeadError> {
+        if method == Method::Connect {
+            return Err(HeadError::NotImplemented("connect"));
+        }
+        check_bytes(path)?;
+        if path == "*" && method == Method::Options || path.starts_with('/') {
+            return Ok(Self { authority: None, path_and_query: path });
+        }
+        Err(HeadError::Bad("target_form"))
     }
-    let at = scheme.len();
-    Ok(Form::Absolute { authority: at..at + end, rest: at + end..target.len() })
 }
 
-/// Checks a target that is a path, or `*` for OPTIONS.
-pub fn check_origin(method: Method, target: &str) -> Result<(), HeadError> {
-    match target {
-        "*" if method == Method::Options => Ok(()),
-        path if path.starts_with('/') => check_bytes(path),
-        _ => Err(HeadError::Bad("target_form")),
-    }
-}
-
+/// Visible ASCII without `#`, and no backslash in the path: servers that take it for a slash would
+/// see another path than the one routed by. Browsers never send one there.
 fn check_bytes(target: &str) -> Result<(), HeadError> {
-    // A fragment is never sent; what does is trying to make two readers disagree.
-    let fine = |byte: u8| byte.is_ascii_graphic() && byte != b'#';
-    match target.bytes().all(fine) {
-        true => Ok(()),
-        false => Err(HeadError::Bad("target_bytes")),
+    let mut in_path = true;
+    for byte in target.bytes() {
+        match byte {
+            b'#' => return Err(HeadError::Bad("target_bytes")),
+            b'\\' if in_path => return Err(HeadError::Bad("target_bytes")),
+            b'?' => in_path = false,
+            0x21..=0x7e => {}
+            _ => return Err(HeadError::Bad("target_bytes")),
+        }
     }
+    Ok(())
 }
 
-/// Checks `host`, `host:port`, `[v6]` or `[v6]:port`; empty is allowed here.
-pub fn check_authority(authority: &str) -> Result<(), HeadError> {
-    let wrong = HeadError::Bad("host_malformed");
+/// Checks an authority without user information and gives its host: no port, no brackets, no final
+/// dot. Case is as sent.
+pub(super) fn host_of(authority: &str) -> Result<&str, HeadError> {
     if authority.is_empty() {
-        return Ok(());
+        return Err(HeadError::Bad("host_empty"));
     }
-    let (host, port) = split(authority).ok_or(wrong)?;
-    let port_fine = port.is_none_or(|port| {
-        port.len() <= 5
-            && port.bytes().all(|byte| byte.is_ascii_digit())
-            && (port.is_empty() || port.parse::<u16>().is_ok())
-    });
-    let host_fine = match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
-        Some(v6) => v6.parse::<std::net::Ipv6Addr>().is_ok(),
+    let (host, port) = match authority.strip_prefix('[') {
+        Some(rest) => {
+            let (address, port) = rest.split_once(']').ok_or(HeadError::Bad("host_malformed"))?;
+            address.parse::<Ipv6Addr>().map_err(|_| HeadError::Bad("host_malformed"))?;
+            (address, port)
+        }
         None => {
-            let fine =
-                |byte: u8| byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=".contains(&byte);
-            !host.is_empty() && host.len() <= 255 && host.bytes().all(fine)
+            let (name, port) = authority.split_at(authority.find(':').unwrap_or(authority.len()));
+            let name = name.strip_suffix('.').unwrap_or(name);
+            if !is_host_name(name) {
+                return Err(HeadError::Bad("host_malformed"));
+            }
+            (name, port)
         }
     };
-    if port_fine && host_fine { Ok(()) } else { Err(wrong) }
+    if is_port(port) { Ok(host) } else { Err(HeadError::Bad("host_malformed")) }
 }
 
-fn split(authority: &str) -> Option<(&str, Option<&str>)> {
-    if authority.starts_with('[') {
-        let end = authority.find(']')? + 1;
-        return match &authority[end..] {
-            "" => Some((authority, None)),
-            rest => Some((&authority[..end], Some(rest.strip_prefix(':')?))),
-        };
-    }
-    match authority.split_once(':') {
-        Some((host, port)) => Some((host, Some(port))),
-        None => Some((authority, None)),
-    }
+/// Letters, digits, `-` and `_` between single dots. RFC 3986 would allow more, but no name that
+/// resolves needs it and each is a way to be read as two hosts.
+fn is_host_name(name: &str) -> bool {
+    let mut last = b'.';
+    let good = name.bytes().all(|byte| {
+        let empty_label = byte == b'.' && last == b'.';
+        last = byte;
+        !empty_label && (byte.is_ascii_alphanumeric() || b".-_".contains(&byte))
+    });
+    good && last != b'.' && name.len() <= HOST_BYTES_MAX
 }
 
-/// Writes the host of a checked authority: lower case, without port, brackets and final dot.
-pub fn host_of(authority: &str, host: &mut String) {
-    host.clear();
-    let Some((name, _)) = split(authority) else { return };
-    let bare = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(name);
-    let bare = bare.strip_suffix('.').unwrap_or(bare);
-    host.push_str(bare);
-    host.make_ascii_lowercase();
+/// Nothing, or a colon with up to five digits that make a port, or with none.
+fn is_port(text: &str) -> bool {
+    let Some(digits) = text.strip_prefix(':') else { return text.is_empty() };
+    let good = digits.len() <= 5 && digits.bytes().all(|byte| byte.is_ascii_digit());
+    good && (digits.is_empty() || digits.parse::<u16>().is_ok())
 }

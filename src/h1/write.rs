@@ -1,8 +1,11 @@
-//! Heads out again: each part appended to a buffer, framing made anew.
+//! Writing heads: lines and fields appended to a buffer.
+//!
+//! What is written comes from parsed heads or from us and is not checked again. Which fields go out
+//! is decided by the callers.
 
 use super::head::Framing;
 
-/// Appends a request line for HTTP/1.1.
+/// Writes a request line of HTTP/1.1.
 pub fn request_line(out: &mut Vec<u8>, method: &str, path: &str, query: Option<&str>) {
     out.extend_from_slice(method.as_bytes());
     out.push(b' ');
@@ -14,11 +17,9 @@ pub fn request_line(out: &mut Vec<u8>, method: &str, path: &str, query: Option<&
     out.extend_from_slice(b" HTTP/1.1\r\n");
 }
 
-/// Appends a status line for HTTP/1.1 with the standard reason phrase.
+/// Writes a status line of HTTP/1.1 with the standard reason phrase, or none if there is no
+/// standard one.
 pub fn status_line(out: &mut Vec<u8>, status: u16) {
-    if status == 200 {
-        return out.extend_from_slice(b"HTTP/1.1 200 OK\r\n");
-    }
     out.extend_from_slice(b"HTTP/1.1 ");
     number(out, u64::from(status));
     out.push(b' ');
@@ -26,16 +27,26 @@ pub fn status_line(out: &mut Vec<u8>, status: u16) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// Appends a field line.
-pub fn field(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
-    out.reserve(name.len() + value.len() + 4);
-    out.extend_from_slice(name);
+/// Writes one field.
+pub fn field(out: &mut Vec<u8>, name: impl AsRef<[u8]>, value: impl AsRef<[u8]>) {
+    out.extend_from_slice(name.as_ref());
     out.extend_from_slice(b": ");
-    out.extend_from_slice(value);
+    out.extend_from_slice(value.as_ref());
     out.extend_from_slice(b"\r\n");
 }
 
-/// Appends the field that announces a body's framing, if there is one.
+/// Writes a number in decimal.
+pub fn number(out: &mut Vec<u8>, number: u64) {
+    digits(out, number, 10);
+}
+
+/// Writes a number in hexadecimal, as chunk sizes are.
+pub(super) fn hexadecimal(out: &mut Vec<u8>, number: u64) {
+    digits(out, number, 16);
+}
+
+/// Writes the field that tells how the body is delimited: `content-length`, `transfer-encoding`, or
+/// nothing where there is no body or the close ends it.
 pub fn framing(out: &mut Vec<u8>, framing: Framing) {
     match framing {
         Framing::None | Framing::UntilClose => {}
@@ -48,37 +59,29 @@ pub fn framing(out: &mut Vec<u8>, framing: Framing) {
     }
 }
 
-/// Appends the empty line that ends a head.
+/// Writes the empty line that ends a head or a trailer section.
 pub fn end(out: &mut Vec<u8>) {
     out.extend_from_slice(b"\r\n");
-}
-
-/// Appends a number in decimal.
-pub fn number(out: &mut Vec<u8>, number: u64) {
-    let mut digits = [0; 20];
-    let mut at = digits.len();
-    let mut left = number;
-    loop {
-        at -= 1;
-        digits[at] = b'0' + (left % 10) as u8;
-        left /= 10;
-        if left == 0 {
-            break;
-        }
-    }
-    out.extend_from_slice(&digits[at..]);
-}
-
-/// Appends a number in hexadecimal.
-pub fn hexadecimal(out: &mut Vec<u8>, number: usize) {
-    let digits = (usize::BITS - number.leading_zeros()).div_ceil(4).max(1);
-    for place in (0..digits).rev() {
-        out.push(b"0123456789abcdef"[(number >> (place * 4)) & 15]);
-    }
 }
 
 /// The reason phrase of a status (the registry of RFC 9110); empty for one that has none.
 pub fn reason_phrase(status: u16) -> &'static str {
     let standard = http::StatusCode::from_u16(status).ok();
     standard.and_then(|status| status.canonical_reason()).unwrap_or("")
+}
+
+/// Writes the digits of a number, the highest first.
+fn digits(out: &mut Vec<u8>, mut number: u64, base: u64) {
+    // 20 decimal digits hold every u64.
+    let mut room = [0; 20];
+    let mut start = room.len();
+    loop {
+        start -= 1;
+        room[start] = b"0123456789abcdef"[(number % base) as usize];
+        number /= base;
+        if number == 0 {
+            break;
+        }
+    }
+    out.extend_from_slice(&room[start..]);
 }

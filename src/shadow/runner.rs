@@ -305,3 +305,6 @@ fn miss_of_either(fault: Fault) -> Miss {
         Fault::Upstream(fault) => miss_of(fault),
     }
 }
+
+#[cfg(test)]
+mod tests;

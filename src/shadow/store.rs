@@ -207,26 +207,28 @@ impl ShadowHub {
 }
 
 impl State {
-    /// Moves what was counted at the gates to where it is read.
+    /// Moves what was counted at the gates to where it is read, and forgets gates that only this
+    /// list holds: nobody counts on them any more.
     fn settle(&mut self) {
-        for ledger in self.services.values_mut() {
-            for gate in &ledger.gates {
+        let Self { services, counts } = self;
+        for Ledger { gates, sheet, .. } in services.values_mut() {
+            gates.retain(|gate| {
+                // Looked at before the counts are taken: who has let go of it by now has counted.
+                let is_held = Arc::strong_count(gate) > 1;
                 let misses = gate.take_misses();
-                if misses.iter().all(|count| *count == 0) {
-                    continue;
-                }
-                let counts = counts_of(&mut self.counts, gate);
-                for (miss, count) in Miss::ALL.into_iter().zip(misses) {
-                    counts.add(miss.outcome(), count);
-                }
-                if Arc::ptr_eq(gate, &ledger.sheet.gate) {
-                    for (sum, more) in ledger.sheet.misses.iter_mut().zip(misses) {
-                        *sum += more;
+                if misses.iter().any(|count| *count > 0) {
+                    let counts = counts_of(counts, gate);
+                    for (miss, count) in Miss::ALL.into_iter().zip(misses) {
+                        counts.add(miss.outcome(), count);
+                    }
+                    if Arc::ptr_eq(gate, &sheet.gate) {
+                        for (sum, more) in sheet.misses.iter_mut().zip(misses) {
+                            *sum += more;
+                        }
                     }
                 }
-            }
-            // A gate that only this list holds is counted on by nobody any more.
-            ledger.gates.retain(|gate| Arc::strong_count(gate) > 1);
+                is_held
+            });
         }
     }
 

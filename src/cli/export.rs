@@ -1,0 +1,130 @@
+//! `tidegate export` and offline `revisions`: live traffic as a file, and history without a proxy.
+
+use std::path::{Path, PathBuf};
+
+use http::Method;
+use serde_json::{Value, json};
+use toml_edit::{DocumentMut, InlineTable, Item, value};
+
+use super::client::{Admin, Failure};
+use super::status;
+use crate::revision::journal::Journal;
+
+/// Prints the configuration with the live traffic in it, or writes it back.
+pub fn run(admin: &Admin, config: Option<&Path>, write: bool) -> Result<u8, Failure> {
+    let live = admin.call(Method::GET, "/v1/status", None)?;
+    let path = match (config, live["config"]["path"].as_str()) {
+        (Some(path), _) => path.to_owned(),
+        (None, Some(path)) => PathBuf::from(path),
+        (None, None) => return Err(usage("name the file with -c PATH".into())),
+    };
+    if path.is_dir() {
+        return Err(usage(format!(
+            "{} is a directory; name the file in it that holds the services",
+            path.display()
+        )));
+    }
+    let shown = path.display();
+    let text = std::fs::read_to_string(&path);
+    let text = text.map_err(|error| usage(format!("cannot read {shown}: {error}")))?;
+    let mut document: DocumentMut =
+        text.parse().map_err(|error| usage(format!("{shown} is no TOML: {error}")))?;
+    let mut changed = Vec::new();
+    for service in live["services"].as_array().into_iter().flatten() {
+        let name = service["service"].as_str().unwrap_or_default();
+        if service["drift"] == true && put(&mut document, name, &service["live"]) {
+            changed.push(name.to_owned());
+        }
+    }
+    if !write {
+        print!("{document}");
+        return Ok(0);
+    }
+    write_whole(&path, &document.to_string())
+        .map_err(|error| usage(format!("cannot write {shown}: {error}")))?;
+    if admin.json {
+        println!("{}", json!({ "file": shown.to_string(), "services": changed }));
+    } else {
+        println!("{shown}: traffic of {} written", if changed.is_empty() { "no service".into() } else { changed.join(", ") });
+    }
+    Ok(0)
+}
+
+fn usage(text: String) -> Failure {
+    Failure::Unreachable(text)
+}
+
+/// Puts a service's live weights and shadow into the document; false when it is not declared there.
+fn put(document: &mut DocumentMut, service: &str, live: &Value) -> bool {
+    let declared = document.get_mut("service").and_then(|services| services.get_mut(service));
+    let Some(table) = declared.and_then(Item::as_table_like_mut) else { return false };
+    let mut weights = InlineTable::new();
+    for (version, weight) in live["weights"].as_object().into_iter().flatten() {
+        weights.insert(version, weight.as_i64().unwrap_or(0).into());
+    }
+    table.insert("weights", value(weights));
+    let shadow = &live["shadow"];
+    if shadow.is_null() {
+        table.remove("shadow");
+    } else if let Some(version) = shadow["version"].as_str() {
+        let entry = table.entry("shadow").or_insert_with(toml_edit::table);
+        if let Some(entry) = entry.as_table_like_mut() {
+            entry.insert("version", value(version));
+            entry.insert("percent", value(shadow["percent"].as_f64().unwrap_or(100.0)));
+        }
+    }
+    true
+}
+
+/// Replaces a file in one step, so that the watcher never sees half of it.
+fn write_whole(path: &Path, text: &str) -> std::io::Result<()> {
+    let next = path.with_extension("toml.next");
+    std::fs::write(&next, text)?;
+    std::fs::rename(&next, path)
+}
+
+/// Prints the history in a state directory.
+pub fn revisions(state: &Path, service: Option<&str>, as_json: bool) -> Result<u8, Failure> {
+    let entries = Journal::read_only(state).map_err(|error| usage(error.to_string()))?;
+    let named = |entry: &crate::revision::Entry| {
+        service.is_none_or(|name| entry.changes.iter().any(|change| change.service.as_str() == name))
+    };
+    let list: Vec<Value> = entries
+        .iter()
+        .rev()
+        .filter(|entry| named(entry))
+        .map(|entry| {
+            let changes: Vec<_> = entry
+                .changes
+                .iter()
+                .map(|change| json!({ "service": change.service.as_str(), "text": change.to_string() }))
+                .collect();
+            json!({
+                "revision": entry.number, "at": entry.at.to_string(), "author": entry.author,
+                "cause": entry.cause, "reason": entry.reason, "changes": changes,
+            })
+        })
+        .collect();
+    match as_json {
+        true => println!("{}", Value::from(list)),
+        false => status::print_revisions(&Value::from(list)),
+    }
+    Ok(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn live_traffic_goes_into_the_file_and_comments_stay() {
+        let text = "# mine\n[service.shop]\nweights = { blue = 1 } # why\n[service.shop.shadow]\nversion = \"b\"\n";
+        let mut document: DocumentMut = text.parse().unwrap();
+        let live = json!({ "weights": { "blue": 20, "green": 80 }, "shadow": null });
+        assert!(put(&mut document, "shop", &live));
+        let out = document.to_string();
+        assert!(out.starts_with("# mine\n[service.shop]\nweights = { blue = 20, green = 80 }"), "{out}");
+        assert!(!out.contains("shadow"), "{out}");
+        assert!(!put(&mut document, "other", &live));
+    }
+}

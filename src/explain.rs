@@ -113,9 +113,10 @@ impl Explanation {
 
     fn assign(&mut self, service: &Service, view: &RequestView<'_>, client: IpAddr) {
         self.service = Some(service.name.clone());
-        self.held = service.hold.as_ref().is_some_and(|rule| {
-            rule.methods.is_empty() || rule.methods.contains(&view.method)
-        });
+        self.held = service
+            .hold
+            .as_ref()
+            .is_some_and(|rule| rule.methods.is_empty() || rule.methods.contains(&view.method));
         if self.held {
             self.say(format!("service `{}` is held: the request waits first", service.name));
         }
@@ -194,7 +195,10 @@ impl Explanation {
         self.say(format!("the chances are {}", words.join(", ")));
         if let [place] = places[..] {
             let usable = service.versions[place].is_usable();
-            self.take(service, Choice { version: place, cause: Cause::Split, usable, new_cohort: None });
+            self.take(
+                service,
+                Choice { version: place, cause: Cause::Split, usable, new_cohort: None },
+            );
         }
     }
 

@@ -125,7 +125,9 @@ impl Guard {
             return Ok(Caller::default());
         }
         let presented = bearer(headers).ok_or_else(|| {
-            Problem::unauthorized("send `Authorization: Bearer TOKEN` with a token of the token file")
+            Problem::unauthorized(
+                "send `Authorization: Bearer TOKEN` with a token of the token file",
+            )
         })?;
         match self.tokens.holder(presented) {
             Some(name) => Ok(Caller { name: Some(name.to_owned()) }),
@@ -233,14 +235,20 @@ mod tests {
 
     #[test]
     fn foreign_hosts_and_origins_may_not() {
-        for host in ["evil.example", "evil.example:9900", "localhost.evil.example", "10.1.2.3", ""] {
+        for host in ["evil.example", "evil.example:9900", "localhost.evil.example", "10.1.2.3", ""]
+        {
             check(LOOPBACK, &[("host", host)], "/v1/status", Err(403));
         }
         check(LOOPBACK, &[("host", "user@127.0.0.1")], "/", Err(403));
         check(LOOPBACK, &[], "/", Err(403));
         check(LOOPBACK, &[("host", "localhost"), ("origin", "null")], "/", Err(403));
         check(LOOPBACK, &[("host", "localhost"), ("origin", "http://evil.example")], "/", Err(403));
-        check(LOOPBACK, &[("host", "localhost:9900"), ("origin", "http://localhost:1")], "/", Err(403));
+        check(
+            LOOPBACK,
+            &[("host", "localhost:9900"), ("origin", "http://localhost:1")],
+            "/",
+            Err(403),
+        );
         check(LOOPBACK, &[("host", "localhost")], "http://evil.example/v1/status", Err(403));
         check("0.0.0.0:9900", &[("host", "evil.example")], "/", Err(403));
     }

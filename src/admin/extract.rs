@@ -61,7 +61,8 @@ impl FromRequestParts<AdminState> for VersionPath {
     async fn from_request_parts(parts: &mut Parts, _: &AdminState) -> Result<Self, Problem> {
         let path = parts.extract::<Path<(String, String)>>().await;
         let Path((service, version)) = path.map_err(not_text)?;
-        let version = VersionName::new(&version).map_err(|error| Problem::invalid(error.to_string()));
+        let version =
+            VersionName::new(&version).map_err(|error| Problem::invalid(error.to_string()));
         Ok(Self(service_name(&service)?, version?))
     }
 }
@@ -217,7 +218,8 @@ mod tests {
     #[test]
     fn json_that_is_none_is_400_and_json_that_does_not_fit_is_422() {
         let deep = "[".repeat(100_000);
-        let cases = [("{", 400), ("{} x", 400), (deep.as_str(), 400), ("[]", 422), ("{\"a\":1}", 422)];
+        let cases =
+            [("{", 400), ("{} x", 400), (deep.as_str(), 400), ("[]", 422), ("{\"a\":1}", 422)];
         for (text, status) in cases {
             let problem = parse::<std::collections::BTreeMap<String, String>>(text.as_bytes());
             let response = problem.unwrap_err().into_response();

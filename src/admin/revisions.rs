@@ -38,8 +38,7 @@ pub async fn list(
         let mut names = entry.changes.iter().map(|change| change.service.as_str());
         service.is_none_or(|service| names.any(|name| name == service))
     });
-    let list: Vec<_> =
-        entries.take(limit).map(|entry| RevisionDto::new(entry, service)).collect();
+    let list: Vec<_> = entries.take(limit).map(|entry| RevisionDto::new(entry, service)).collect();
     let revision = state.control.current().number;
     drop(locked);
     reply(revision, &list)

@@ -125,7 +125,7 @@ async fn accept_all<S>(
         let Ok(permit) = permits.clone().acquire_owned().await else { return };
         let accepted = tokio::select! {
             accepted = accept() => accepted,
-            _ = phase.wait_for(|_| false) => return,
+            () = proxy_end(&mut phase) => return,
         };
         match accepted {
             Ok(stream) => {
@@ -143,6 +143,11 @@ async fn accept_all<S>(
     }
 }
 
+/// Waits until the proxy ends: the phase changes no more, for its sender is gone.
+pub(super) async fn proxy_end(phase: &mut watch::Receiver<Phase>) {
+    while phase.changed().await.is_ok() {}
+}
+
 async fn connection<S>(stream: S, app: axum::Router, mut phase: watch::Receiver<Phase>)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -155,7 +160,7 @@ where
     tokio::pin!(connection);
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
-        _ = phase.wait_for(|_| false) => {
+        () = proxy_end(&mut phase) => {
             connection.as_mut().graceful_shutdown();
             connection.await
         }

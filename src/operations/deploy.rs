@@ -131,9 +131,8 @@ async fn all_healthy(control: &Control, ask: Ask<'_>, name: &VersionName) {
     loop {
         let current = control.current();
         let version = current.snapshot.service(ask.service).and_then(|s| s.version(name));
-        let healthy = |version: &Version| {
-            version.endpoints.iter().all(|slot| slot.endpoint.is_healthy())
-        };
+        let healthy =
+            |version: &Version| version.endpoints.iter().all(|slot| slot.endpoint.is_healthy());
         if version.is_some_and(|(_, version)| healthy(version)) {
             return;
         }

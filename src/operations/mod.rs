@@ -245,13 +245,11 @@ fn previous(service: &Service, history: &History) -> Option<Traffic> {
 /// Earlier traffic as it would be live again: nothing is held, and what the file says *now* stays
 /// the base of the next merge, so that a reload does not undo the rollback.
 fn restored(service: &Service, then: &Traffic) -> Traffic {
-    let mut next = Traffic {
-        hold: None,
-        declared: service.traffic.declared.clone(),
-        ..then.clone()
-    };
+    let mut next =
+        Traffic { hold: None, declared: service.traffic.declared.clone(), ..then.clone() };
     let known = version_plans(&service.plan, &next);
-    let stale = next.weights.iter().filter(|(name, weight)| *weight == 0 && !known.contains_key(*name));
+    let stale =
+        next.weights.iter().filter(|(name, weight)| *weight == 0 && !known.contains_key(*name));
     let stale: Vec<VersionName> = stale.map(|(name, _)| name.clone()).collect();
     next.weights = stale.iter().fold(next.weights, |weights, name| weights.without(name));
     next.draining.retain(|version| known.contains_key(version));

@@ -372,7 +372,8 @@ pub struct RevisionDto {
 impl RevisionDto {
     /// An entry; with `service`, only that service's changes.
     pub fn new(entry: &Entry, service: Option<&str>) -> Self {
-        let concerns = |change: &&Change| service.is_none_or(|name| change.service.as_str() == name);
+        let concerns =
+            |change: &&Change| service.is_none_or(|name| change.service.as_str() == name);
         Self {
             revision: entry.number,
             at: entry.at.to_string(),

@@ -264,7 +264,8 @@ impl TryFrom<ShadowBody> for ShadowRule {
             return Err(invalid("`secondary` is a trusted version, not the shadow itself"));
         }
         let budget = body.compare.latency_budget;
-        let budget = budget.map(|text| parse_duration("compare.latency_budget", &text)).transpose()?;
+        let budget =
+            budget.map(|text| parse_duration("compare.latency_budget", &text)).transpose()?;
         Rules::parse(&body.compare.ignore, budget).map_err(invalid)?;
         rule.compare = CompareRule { ignore: body.compare.ignore, latency_budget: budget };
         Ok(rule)
@@ -400,7 +401,9 @@ impl VersionBody {
             let default = OutlierPlan::default();
             let time = body.eject_for.map(|text| parse_duration("outlier.eject_for", &text));
             Ok::<_, Problem>(OutlierPlan {
-                consecutive_failures: body.consecutive_failures.unwrap_or(default.consecutive_failures),
+                consecutive_failures: body
+                    .consecutive_failures
+                    .unwrap_or(default.consecutive_failures),
                 eject_for: time.transpose()?.unwrap_or(default.eject_for),
             })
         });

@@ -13,8 +13,9 @@ use crate::certs::CertStore;
 use crate::clock;
 use crate::config::{self, Config, Report};
 use crate::control::{Author, Control, Event, Outcome, Refusal};
-use crate::name::ListenerName;
+use crate::name::{ListenerName, ServiceName, VersionName};
 use crate::net;
+use crate::operations::reload::ReloadError;
 use crate::phase::Phase;
 use crate::plan::ListenerPlan;
 use crate::proxy::listener::ListenerShared;
@@ -29,9 +30,10 @@ use crate::shadow::ShadowHub;
 use crate::snapshot::Snapshot;
 use crate::telemetry::collector::Telemetry;
 use crate::telemetry::log::{self, LevelHandle};
-use crate::upstream::Registry;
+use crate::upstream::endpoint::Status;
 use crate::upstream::prober::Prober;
 use crate::upstream::resolver::Resolver;
+use crate::upstream::{Endpoint, Registry};
 use crate::watch as files;
 
 /// How long the first look at endpoints may take before clients are served anyway.
@@ -57,24 +59,6 @@ impl fmt::Display for StartError {
 }
 
 impl std::error::Error for StartError {}
-
-/// Why a reload changed nothing.
-#[derive(Debug)]
-pub enum ReloadError {
-    /// The file is not valid.
-    Invalid(Report),
-    /// The file is valid and cannot be taken over while running.
-    Refused(String),
-}
-
-impl fmt::Display for ReloadError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Invalid(report) => write!(f, "{report}"),
-            Self::Refused(text) => f.write_str(text),
-        }
-    }
-}
 
 /// Looks a variable of the environment up.
 pub type Environment = fn(&str) -> Option<String>;
@@ -151,9 +135,14 @@ impl App {
         ));
         let tell = {
             let control = Arc::downgrade(&control);
-            move |event: Event| {
+            move |service: &_, version: &_, endpoint: &Endpoint, status: Status| {
                 if let Some(control) = control.upgrade() {
-                    control.tell(event);
+                    control.tell(Event::Health {
+                        service: ServiceName::clone(service),
+                        version: VersionName::clone(version),
+                        endpoint: endpoint.label.clone(),
+                        status: status.as_str(),
+                    });
                 }
             }
         };
@@ -198,6 +187,11 @@ impl App {
     /// The control plane, for those who run in the same process.
     pub fn control(&self) -> &Arc<Control> {
         &self.inner.control
+    }
+
+    /// Metrics and rates, for those who run in the same process.
+    pub fn telemetry(&self) -> &Arc<Telemetry> {
+        &self.inner.telemetry
     }
 
     /// Rereads the configuration.
@@ -346,7 +340,7 @@ impl Inner {
     async fn look_at_endpoints(&self) {
         let snapshot = self.control.current();
         self.resolver.reconcile(&snapshot.snapshot);
-        self.resolver.first_round(FIRST_LOOK_MAX).await;
+        self.resolver.first_round(&snapshot.snapshot, FIRST_LOOK_MAX).await;
         self.prober.reconcile(&snapshot.snapshot);
         self.prober.first_round(FIRST_LOOK_MAX).await;
     }
@@ -397,7 +391,8 @@ impl Inner {
         let level = config.log.level.as_str();
         let kept: Vec<_> = config.listeners.clone();
         let adopted = self.control.adopt(config.clone(), author).await;
-        let outcome = adopted.map_err(|refusal: Refusal| ReloadError::Refused(refusal.to_string()))?;
+        let outcome =
+            adopted.map_err(|refusal: Refusal| ReloadError::Refused(refusal.to_string()))?;
         self.level.set(level);
         self.replace_listeners(&kept, bound).await;
         let snapshot = self.control.current();
@@ -409,7 +404,8 @@ impl Inner {
 
     fn remember(&self, fingerprint: Option<u64>) {
         if let Some(seen) = fingerprint {
-            let mut known = self.fingerprint.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            let mut known =
+                self.fingerprint.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
             *known = seen;
         }
     }

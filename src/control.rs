@@ -196,8 +196,7 @@ impl Control {
         let snapshot = current.snapshot.with_traffic(service, &after, registry)?;
         let mut traffic = state.traffic.clone();
         traffic.insert(service.clone(), after.clone());
-        let mut outcome =
-            self.publish(&mut state, snapshot, traffic, author, cause, terms).await?;
+        let mut outcome = self.publish(&mut state, snapshot, traffic, author, cause, terms).await?;
         outcome.before = Some(before);
         outcome.after = Some(after);
         Ok(outcome)
@@ -247,7 +246,14 @@ impl Control {
         if terms.dry_run {
             let (switched_in, persisted) = (None, false);
             let revision = current.number;
-            return Ok(Outcome { revision, changes, switched_in, persisted, before: None, after: None });
+            return Ok(Outcome {
+                revision,
+                changes,
+                switched_in,
+                persisted,
+                before: None,
+                after: None,
+            });
         }
         let entry = Arc::new(Entry {
             number,
@@ -271,7 +277,11 @@ impl Control {
         state.history.push(entry.clone());
         for change in &changes {
             tracing::info!(
-                revision = number, author = author.name, cause, reason = author.reason, "{change}"
+                revision = number,
+                author = author.name,
+                cause,
+                reason = author.reason,
+                "{change}"
             );
         }
         self.tell(Event::Revision(entry));

@@ -39,6 +39,8 @@ pub const POOL_IDLE_MAX: Duration = Duration::from_secs(50);
 pub const REPLAY_BYTES_MAX: usize = 64 * 1024;
 /// Revisions kept in memory and on disk.
 pub const REVISIONS_KEPT: usize = 1000;
+/// Bytes of one revision in the journal: a thousand services whose buckets lie scattered.
+pub const RECORD_BYTES_MAX: usize = 256 * 1024 * 1024;
 /// Bytes of an admin request body.
 pub const ADMIN_BODY_BYTES_MAX: usize = 1024 * 1024;
 /// Connections to the admin API at once, followers of events included; more wait to be accepted.

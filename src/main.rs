@@ -1,3 +1,7 @@
-//! The `tidegate` binary.
+//! The `tidegate` binary: parses its arguments and exits with the command's code.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    tidegate::cli::main()
+}

@@ -9,8 +9,8 @@ use std::task::{Context, Poll, Waker};
 
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-pub use tokio::net::UnixListener;
-use tokio::net::{TcpListener, TcpStream, UnixStream};
+use tokio::net::TcpStream;
+pub use tokio::net::{TcpListener, UnixListener, UnixStream};
 use tokio_rustls::{TlsAcceptor, TlsConnector, TlsStream};
 
 use crate::upstream::tls::ClientTls;

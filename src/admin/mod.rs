@@ -43,6 +43,8 @@ use crate::operations::reload::ReloadError;
 use crate::phase::Phase;
 use crate::telemetry::collector::Telemetry;
 
+pub use self::explain::offline as explain_offline;
+
 /// Rereads the configuration in the name of an author.
 pub type Reload =
     Arc<dyn Fn(Author) -> BoxFuture<'static, Result<Outcome, ReloadError>> + Send + Sync>;

@@ -10,6 +10,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Extension;
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
@@ -21,7 +23,7 @@ use super::patience::Patient;
 use super::{AdminState, router};
 use crate::config::AdminSettings;
 use crate::limits::ADMIN_CONNECTIONS_MAX;
-use crate::net::{self, UnixListener};
+use crate::net::{self, TcpListener, UnixListener, UnixStream};
 use crate::phase::Phase;
 
 /// From the first byte of a head to its last, and between two requests.
@@ -101,17 +103,27 @@ async fn serve_tcp(socket: StdListener, state: AdminState, permits: Arc<Semaphor
             return;
         }
     };
-    let accept = async || net::accept(&listener).await.map(|(stream, _)| stream);
-    accept_all(accept, Entrance::Tcp(address), state, permits).await;
+    accept_all(listener, accept_tcp, Entrance::Tcp(address), state, permits).await;
 }
 
 async fn serve_unix(listener: UnixListener, state: AdminState, permits: Arc<Semaphore>) {
-    let accept = async || net::accept_unix(&listener).await;
-    accept_all(accept, Entrance::Unix, state, permits).await;
+    accept_all(listener, accept_unix, Entrance::Unix, state, permits).await;
 }
 
-async fn accept_all<S>(
-    accept: impl AsyncFn() -> io::Result<S>,
+fn accept_tcp(listener: &TcpListener) -> Accepting<'_, net::Stream> {
+    async { net::accept(listener).await.map(|(stream, _)| stream) }.boxed()
+}
+
+fn accept_unix(listener: &UnixListener) -> Accepting<'_, UnixStream> {
+    net::accept_unix(listener).boxed()
+}
+
+/// The next connection, whatever the kind of the socket.
+type Accepting<'a, S> = BoxFuture<'a, io::Result<S>>;
+
+async fn accept_all<L, S>(
+    listener: L,
+    accept: for<'a> fn(&'a L) -> Accepting<'a, S>,
     entrance: Entrance,
     state: AdminState,
     permits: Arc<Semaphore>,
@@ -124,7 +136,7 @@ async fn accept_all<S>(
         // A closed semaphore is impossible: nobody closes it.
         let Ok(permit) = permits.clone().acquire_owned().await else { return };
         let accepted = tokio::select! {
-            accepted = accept() => accepted,
+            accepted = accept(&listener) => accepted,
             () = proxy_end(&mut phase) => return,
         };
         match accepted {
@@ -143,7 +155,7 @@ async fn accept_all<S>(
     }
 }
 
-/// Waits until the proxy ends: the phase changes no more, for its sender is gone.
+/// Waits until the sender of the phase is gone: the proxy has ended.
 pub(super) async fn proxy_end(phase: &mut watch::Receiver<Phase>) {
     while phase.changed().await.is_ok() {}
 }

@@ -19,14 +19,15 @@ const PATIENCE: Duration = Duration::from_secs(600);
 pub struct Admin {
     /// The admin API: a URL, or unix:/path.
     #[arg(
-        long, global = true, env = "TIDEGATE_ADMIN", value_name = "URL",
+        long,
+        global = true,
+        env = "TIDEGATE_ADMIN",
+        value_name = "URL",
         default_value = "http://127.0.0.1:9900"
     )]
     admin: String,
     /// The token, from the environment only, so that it is in no process list.
-    #[arg(
-        long, global = true, env = "TIDEGATE_TOKEN", hide = true, hide_env_values = true
-    )]
+    #[arg(long, global = true, env = "TIDEGATE_TOKEN", hide = true, hide_env_values = true)]
     token: Option<String>,
     /// A file that holds the token.
     #[arg(long, global = true, value_name = "FILE")]

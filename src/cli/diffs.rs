@@ -18,9 +18,10 @@ impl Gate {
     pub fn passes(&self, report: &Value) -> Result<Option<bool>, Failure> {
         let Some(text) = &self.max_mismatch else { return Ok(None) };
         let number: Result<f64, _> = text.trim_end_matches('%').parse();
-        let percent = number.ok().filter(|percent| (0.0..=100.0).contains(percent)).ok_or_else(|| {
-            Failure::Unreachable(format!("`{text}` is no percentage; write e.g. 1% or 0.5%"))
-        })?;
+        let percent =
+            number.ok().filter(|percent| (0.0..=100.0).contains(percent)).ok_or_else(|| {
+                Failure::Unreachable(format!("`{text}` is no percentage; write e.g. 1% or 0.5%"))
+            })?;
         let compared = report["compared"].as_u64().unwrap_or(0);
         let rate = report["mismatch_rate"].as_f64().unwrap_or(1.0) * 100.0;
         Ok(Some(compared >= self.min_samples.max(1) && rate <= percent))
@@ -126,7 +127,8 @@ mod tests {
     #[test]
     fn no_data_never_passes() {
         let gate = |max: &str| Gate { max_mismatch: Some(max.into()), min_samples: 100 };
-        let report = |compared: u64, rate: f64| json!({ "compared": compared, "mismatch_rate": rate });
+        let report =
+            |compared: u64, rate: f64| json!({ "compared": compared, "mismatch_rate": rate });
         let passes = |max: &str, report: &Value| gate(max).passes(report).ok().flatten();
         assert_eq!(passes("1%", &report(1000, 0.01)), Some(true));
         assert_eq!(passes("1", &report(1000, 0.011)), Some(false));

@@ -45,7 +45,10 @@ pub fn run(admin: &Admin, config: Option<&Path>, write: bool) -> Result<u8, Fail
     if admin.json {
         println!("{}", json!({ "file": shown.to_string(), "services": changed }));
     } else {
-        println!("{shown}: traffic of {} written", if changed.is_empty() { "no service".into() } else { changed.join(", ") });
+        println!(
+            "{shown}: traffic of {} written",
+            if changed.is_empty() { "no service".into() } else { changed.join(", ") }
+        );
     }
     Ok(0)
 }
@@ -87,7 +90,8 @@ fn write_whole(path: &Path, text: &str) -> std::io::Result<()> {
 pub fn revisions(state: &Path, service: Option<&str>, as_json: bool) -> Result<u8, Failure> {
     let entries = Journal::read_only(state).map_err(|error| usage(error.to_string()))?;
     let named = |entry: &crate::revision::Entry| {
-        service.is_none_or(|name| entry.changes.iter().any(|change| change.service.as_str() == name))
+        service
+            .is_none_or(|name| entry.changes.iter().any(|change| change.service.as_str() == name))
     };
     let list: Vec<Value> = entries
         .iter()
@@ -123,7 +127,10 @@ mod tests {
         let live = json!({ "weights": { "blue": 20, "green": 80 }, "shadow": null });
         assert!(put(&mut document, "shop", &live));
         let out = document.to_string();
-        assert!(out.starts_with("# mine\n[service.shop]\nweights = { blue = 20, green = 80 }"), "{out}");
+        assert!(
+            out.starts_with("# mine\n[service.shop]\nweights = { blue = 20, green = 80 }"),
+            "{out}"
+        );
         assert!(!out.contains("shadow"), "{out}");
         assert!(!put(&mut document, "other", &live));
     }

@@ -208,7 +208,9 @@ fn dispatch(admin: &Admin, command: Command) -> Result<u8, Failure> {
         Command::Cutover { service, version, drain, force, dry_run } => {
             change::cutover(admin, (&service, &version), drain.as_deref(), force, dry_run)
         }
-        Command::Rollback { service, to, dry_run } => change::rollback(admin, &service, to, dry_run),
+        Command::Rollback { service, to, dry_run } => {
+            change::rollback(admin, &service, to, dry_run)
+        }
         Command::Revisions { service, state: Some(state) } => {
             export::revisions(&state, service.as_deref(), admin.json)
         }

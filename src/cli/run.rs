@@ -27,7 +27,7 @@ pub fn run(config: &Path) -> u8 {
 }
 
 async fn serve(config: &Path) -> u8 {
-    let app = match App::start(config, &super::environment).await {
+    let app = match App::start(config, super::environment).await {
         Ok(app) => app,
         Err(error) => {
             eprint!("{error}");

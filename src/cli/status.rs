@@ -17,7 +17,9 @@ pub fn status(admin: &Admin, service: Option<&str>) -> Result<u8, Failure> {
                 return Ok(0);
             }
             if status["config"]["valid"] == Value::Bool(false) {
-                anstream::eprintln!("warning: the configuration file is not valid; what runs is older");
+                anstream::eprintln!(
+                    "warning: the configuration file is not valid; what runs is older"
+                );
             }
             status["services"].as_array().cloned().unwrap_or_default()
         }
@@ -33,14 +35,24 @@ pub fn status(admin: &Admin, service: Option<&str>) -> Result<u8, Failure> {
 /// The table of services.
 pub fn render(services: &[Value]) -> String {
     let mut table = Table::new(&[
-        "service", "version", "weight", "health", "req/s", "errors", "p50", "p99", "in flight", "",
+        "service",
+        "version",
+        "weight",
+        "health",
+        "req/s",
+        "errors",
+        "p50",
+        "p99",
+        "in flight",
+        "",
     ]);
     for service in services {
         let versions = service["versions"].as_object();
         for (place, (name, version)) in versions.into_iter().flatten().enumerate() {
             let first = place == 0;
             table.row(vec![
-                text(if first { service["service"].as_str().unwrap_or_default() } else { "" }).bold(),
+                text(if first { service["service"].as_str().unwrap_or_default() } else { "" })
+                    .bold(),
                 text(name),
                 weight(service, name),
                 health(version),

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::document::Table;
 use super::error::{Findings, Place, Problem};
 use super::listener::{self, ReadListener};
-use super::read::{Context, Section};
+use super::read::{Context, Section, join};
 use super::reference::ROOT;
 use super::route::{self, ReadRoute, RoutePlan, Target};
 use super::server::{self, AdminSettings, LogSettings, ServerSettings};
@@ -74,8 +74,7 @@ impl Config {
     }
 }
 
-/// Reads a whole document. Nothing comes out if there is any error. What concerns the whole is
-/// warned of only then: it would often be about what the errors left out.
+/// Reads a whole document. Nothing comes out if there is any error.
 pub(super) fn compile(findings: &Findings, document: &Table, base: &Path) -> Option<Config> {
     let context = Context { findings, base };
     let start = Place { file: 0, start: 0, end: 0 };
@@ -135,7 +134,7 @@ fn check_listeners(
             let problem = Problem::new(format!("there are two listeners `{}`", plan.name))
                 .related(first, "the first one")
                 .help("give each its own name");
-            findings.error(*name, path, problem);
+            findings.error(*name, &join(path, "name"), problem);
         }
         // Port 0 is another port each time.
         if plan.address.port() == 0 {
@@ -145,13 +144,13 @@ fn check_listeners(
             let problem = Problem::new(format!("two listeners have the address {}", plan.address))
                 .related(first, "the first one")
                 .help("give each its own address");
-            findings.error(*address, path, problem);
+            findings.error(*address, &join(path, "address"), problem);
         }
         if overlap(plan.address, admin.address) {
             let problem = Problem::new(format!("the admin API listens on {}", admin.address))
                 .related(admin_place, "the admin API")
                 .help("give the listener or the admin API another port");
-            findings.error(*address, path, problem);
+            findings.error(*address, &join(path, "address"), problem);
         }
     }
 }
@@ -169,7 +168,7 @@ fn check_route_names(findings: &Findings, routes: &[ReadRoute]) {
             let problem = Problem::new(format!("there are two routes `{}`", route.plan.name))
                 .related(first, "the first one")
                 .help("give each its own name");
-            findings.error(route.name, &route.path, problem);
+            findings.error(route.name, &join(&route.path, "name"), problem);
         }
     }
 }

@@ -121,7 +121,9 @@ impl Reading<'_> {
     fn syntax_error(&self, error: &toml::de::Error) {
         let message = error.message().replace(['\n', '\r'], " ");
         let mut problem = Problem::new(format!("not valid TOML: {message}"));
-        if message.contains("string values must be quoted") {
+        // `level = info` is taken for the beginning of the number `inf`.
+        let unquoted = ["string values must be quoted", "expected `inf`", "expected `nan`"];
+        if unquoted.iter().any(|text| message.contains(text)) {
             problem = problem.help("put text between double quotes");
         } else if message.contains("duplicate key") {
             problem = problem.help("a key may stand only once: keep one of the two");

@@ -6,6 +6,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::fmt::{self, Write as _};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -44,6 +45,44 @@ pub(super) struct Place {
 pub(super) struct Source {
     pub path: PathBuf,
     pub text: String,
+    /// Where each line begins.
+    line_starts: Vec<usize>,
+}
+
+/// A line of a source, without its end.
+struct Line {
+    /// Counted from 1.
+    number: usize,
+    start: usize,
+    end: usize,
+}
+
+impl Source {
+    pub fn new(path: PathBuf, text: String) -> Self {
+        let after_breaks = text.match_indices('\n').map(|(at, _)| at + 1);
+        let line_starts = std::iter::once(0).chain(after_breaks).collect();
+        Self { path, text, line_starts }
+    }
+
+    /// The line that a byte is on.
+    fn line(&self, at: usize) -> Line {
+        let number = self.line_starts.partition_point(|start| *start <= at).max(1);
+        let start = self.line_starts[number - 1];
+        let end = self.line_starts.get(number).copied().unwrap_or(self.text.len());
+        let text = self.text[start..end].trim_end_matches(['\r', '\n']);
+        Line { number, start, end: start + text.len() }
+    }
+
+    /// A place cut to the line it begins on and to whole characters.
+    fn on_one_line(&self, place: Place) -> (Line, Range<usize>) {
+        let line = self.line(place.start);
+        let boundary = |at: usize| {
+            let at = at.clamp(line.start, line.end);
+            (line.start..=at).rev().find(|at| self.text.is_char_boundary(*at)).unwrap_or(at)
+        };
+        let (start, end) = (boundary(place.start), boundary(place.end));
+        (line, start..end.max(start))
+    }
 }
 
 /// One thing that is wrong.
@@ -97,7 +136,8 @@ impl fmt::Display for Diagnostic {
     }
 }
 
-/// All that is wrong with a configuration, in the order of the files.
+/// All that is wrong with a configuration, in the order of the files: every error, or, when there
+/// is none, every warning.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Report {
     pub diagnostics: Vec<Diagnostic>,
@@ -168,31 +208,39 @@ impl Report {
         renderer.render(&[group])
     }
 
-    /// The lines around the place, and those of the related place, which may be in another file.
-    fn snippets<'a>(
-        &'a self,
-        diagnostic: &'a Diagnostic,
-        place: Place,
-    ) -> Vec<Snippet<'a, Annotation<'a>>> {
+    /// The line of the place, and that of the related place, which may be in another file.
+    fn snippets(&self, diagnostic: &Diagnostic, place: Place) -> Vec<Snippet<'_, Annotation<'_>>> {
         let label = diagnostic.found.as_ref().map(|found| format!("found {found}"));
         let mut marks = vec![(place, AnnotationKind::Primary, label)];
         if let Some((other, label)) = &diagnostic.related {
-            let at = if other < &place { 0 } else { 1 };
-            marks.insert(at, (*other, AnnotationKind::Context, Some(label.clone())));
+            marks.push((*other, AnnotationKind::Context, Some(label.clone())));
         }
-        let snippet = |(place, kind, label): (Place, AnnotationKind, Option<String>)| {
-            let source = self.sources.get(place.file)?;
-            let excerpt = Excerpt::of(&source.text, place);
-            Some(
-                Snippet::source(excerpt.text)
-                    .path(source.path.to_string_lossy())
-                    .line_start(excerpt.line)
-                    .annotation(kind.span(excerpt.start..excerpt.end).label(label)),
-            )
+        marks.sort_by_key(|(place, ..)| *place);
+        let same_file = |one: &Mark, two: &Mark| one.0.file == two.0.file;
+        let snippets = marks.chunk_by(same_file).filter_map(|marks| self.snippet(marks));
+        snippets.collect()
+    }
+
+    /// Marks in one file, in their order; the lines between them are folded by the renderer.
+    fn snippet(&self, marks: &[Mark]) -> Option<Snippet<'_, Annotation<'_>>> {
+        let (first, last) = (marks.first()?.0, marks.last()?.0);
+        let source = self.sources.get(first.file)?;
+        let (from, to) = (source.line(first.start), source.line(last.start));
+        let annotation = |(place, kind, label): &Mark| {
+            let span = source.on_one_line(*place).1;
+            kind.span(span.start - from.start..span.end - from.start).label(label.clone())
         };
-        marks.into_iter().filter_map(snippet).collect()
+        Some(
+            Snippet::source(&source.text[from.start..to.end])
+                .path(source.path.to_string_lossy())
+                .line_start(from.number)
+                .annotations(marks.iter().map(annotation)),
+        )
     }
 }
+
+/// A place to underline, and what to write there.
+type Mark = (Place, AnnotationKind, Option<String>);
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -214,34 +262,6 @@ fn diagnostic_json(diagnostic: &Diagnostic) -> serde_json::Value {
         "found": diagnostic.found,
         "help": diagnostic.help,
     })
-}
-
-/// The line a place begins on, with the place cut to that line.
-struct Excerpt<'a> {
-    text: &'a str,
-    /// Counted from 1.
-    line: usize,
-    start: usize,
-    end: usize,
-}
-
-impl<'a> Excerpt<'a> {
-    fn of(source: &'a str, place: Place) -> Self {
-        let start = char_boundary_before(source, place.start);
-        let end = char_boundary_before(source, place.end).max(start);
-        let line_start = source[..start].rfind('\n').map_or(0, |at| at + 1);
-        let line_end = source[start..].find('\n').map_or(source.len(), |at| start + at);
-        let text = source[line_start..line_end].trim_end_matches('\r');
-        let line = source[..line_start].matches('\n').count() + 1;
-        let within = |at: usize| at.saturating_sub(line_start).min(text.len());
-        Self { text, line, start: within(start), end: within(end) }
-    }
-}
-
-/// The nearest place at or before `at` where a character begins.
-fn char_boundary_before(text: &str, at: usize) -> usize {
-    let at = at.min(text.len());
-    (0..=at).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0)
 }
 
 /// What is wrong, before it is known where. Made by whoever reads a value.
@@ -357,9 +377,12 @@ impl Findings {
         self.diagnostics.borrow().iter().any(is_error)
     }
 
-    /// Everything that was found, in the order of the files.
+    /// Everything that was found, in the order of the files. Beside errors there are no warnings:
+    /// they would often be about what the errors left out.
     pub fn into_report(self) -> Report {
+        let has_errors = self.has_errors();
         let mut diagnostics = self.diagnostics.into_inner();
+        diagnostics.retain(|found| !has_errors || found.severity == Severity::Error);
         diagnostics.sort_by_key(|found| found.place);
         Report { diagnostics, sources: self.sources }
     }
@@ -380,14 +403,14 @@ impl Findings {
         problem: Problem,
     ) -> Option<Diagnostic> {
         let source = self.sources.get(place.file)?;
-        let excerpt = Excerpt::of(&source.text, place);
-        let chars = |range: std::ops::Range<usize>| excerpt.text[range].chars().count();
+        let (line, span) = source.on_one_line(place);
+        let chars = |range: Range<usize>| source.text[range].chars().count();
         Some(Diagnostic {
             severity,
             file: source.path.to_string_lossy().into_owned(),
-            line: excerpt.line,
-            column: chars(0..excerpt.start) + 1,
-            length: chars(excerpt.start..excerpt.end),
+            line: line.number,
+            column: chars(line.start..span.start) + 1,
+            length: chars(span),
             key_path: (!key_path.is_empty()).then(|| key_path.to_owned()),
             message: problem.message,
             found: problem.found,

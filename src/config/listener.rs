@@ -56,47 +56,40 @@ fn read_one(section: Section<'_>, default_name: &str) -> Option<ReadListener> {
 }
 
 fn read_tls(section: &Section<'_>) -> Option<ListenerTls> {
+    const HELP: &str = "write `{ cert = \"shop.pem\", key = \"shop.key\" }`";
     let single = cert(section.readable_file("cert"), section.readable_file("key"));
-    let several = section.node("certs").is_some();
     let tables = section.tables("certs");
-    if tables.len() > CERTS_MAX {
-        let problem = Problem::new(format!("{} certificates are too many", tables.len()));
-        section.error("certs", problem.help(format!("use at most {CERTS_MAX}")));
+    let has = |key| section.node(key).is_some();
+    if has("certs") && (has("cert") || has("key")) {
+        let problem = Problem::new("has both `certs` and a single `cert` and `key`");
+        section.error("certs", problem.help("put the single one into `certs`, first"));
         return None;
     }
-    let certs: Vec<_> = tables
-        .into_iter()
-        .filter_map(|(place, table)| {
-            let path = section.path_of("certs");
-            let section = Section::open(section.context, path, place, Some(table), CERT);
-            let required = |key| {
-                section.required(key, value::path)?;
-                section.readable_file(key)
-            };
-            cert(required("cert"), required("key"))
-        })
-        .collect();
-    let has = |key| section.node(key).is_some();
-    let (help, wrong) = ("write `{ cert = \"shop.pem\", key = \"shop.key\" }`", |key| !has(key));
-    match several {
-        true if has("cert") || has("key") => {
-            let problem = Problem::new("has both `certs` and a single `cert` and `key`");
-            section.error("certs", problem.help("put the single one into `certs`, first"));
-            None
-        }
-        true if certs.is_empty() => {
-            section.error("certs", Problem::new("there is no certificate").help(help));
-            None
-        }
-        true => Some(ListenerTls { certs }),
-        false if wrong("cert") || wrong("key") => {
+    if !has("certs") {
+        if !(has("cert") && has("key")) {
             let missing = if has("cert") { "key" } else { "cert" };
-            let problem = Problem::new(format!("`{missing}` is missing")).help(help);
+            let problem = Problem::new(format!("`{missing}` is missing")).help(HELP);
             section.context.findings.error(section.place, &section.path, problem);
-            None
         }
-        false => Some(ListenerTls { certs: vec![single?] }),
+        return Some(ListenerTls { certs: vec![single?] });
     }
+    if section.is_empty_list("certs") {
+        section.error("certs", Problem::new("there is no certificate").help(HELP));
+    } else if tables.len() > CERTS_MAX {
+        let problem = Problem::new(format!("{} certificates are too many", tables.len()));
+        section.error("certs", problem.help(format!("use at most {CERTS_MAX}")));
+    }
+    let certs = tables.into_iter().map(|(place, table)| {
+        let path = section.path_of("certs");
+        let section = Section::open(section.context, path, place, Some(table), CERT);
+        cert(required_file(&section, "cert"), required_file(&section, "key"))
+    });
+    Some(ListenerTls { certs: certs.collect::<Vec<_>>().into_iter().collect::<Option<_>>()? })
+}
+
+fn required_file(section: &Section<'_>, key: &'static str) -> Option<PathBuf> {
+    section.required(key, value::path)?;
+    section.readable_file(key)
 }
 
 fn cert(cert: Option<PathBuf>, key: Option<PathBuf>) -> Option<CertPlan> {

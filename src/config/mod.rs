@@ -65,13 +65,12 @@ pub struct Parsed {
 /// Loads a file, or the `*.toml` of a directory. Files that the configuration names (certificates,
 /// the token file) must be readable; what they hold is not looked at.
 pub fn load(path: &Path, env: Env<'_>) -> Result<Loaded, Report> {
-    let Files { base, contents } =
-        Files::read(path).map_err(|(file, problem)| Report::of_file(&file, problem))?;
+    let Files { base, contents } = Files::read(path)?;
     let fingerprint = fingerprint_of(&contents);
     let mut sources = Vec::new();
     for (path, bytes) in contents {
         let text = String::from_utf8(bytes).map_err(|error| not_utf8(&path, &error))?;
-        sources.push(Source { path, text });
+        sources.push(Source::new(path, text));
     }
     let paths = sources.iter().map(|source| source.path.clone()).collect();
     let Parsed { config, warnings } = read(sources, &base, env, &is_readable)?;
@@ -80,7 +79,7 @@ pub fn load(path: &Path, env: Env<'_>) -> Result<Loaded, Report> {
 
 /// Reads a configuration from text as if it were the content of `file`. Looks at no file.
 pub fn parse(text: &str, file: &Path, env: Env<'_>) -> Result<Parsed, Report> {
-    let source = Source { path: file.to_owned(), text: text.to_owned() };
+    let source = Source::new(file.to_owned(), text.to_owned());
     read(vec![source], base_of(file), env, &|_| Ok(()))
 }
 
@@ -127,14 +126,11 @@ struct Files {
 }
 
 impl Files {
-    /// Reads the file, or the directory in the order of names. The error names what could not be
-    /// read.
-    fn read(path: &Path) -> Result<Self, (PathBuf, Problem)> {
-        let wrong =
-            |error: io::Error| (path.to_owned(), Problem::new(format!("cannot read: {error}")));
+    /// Reads the file, or the directory in the order of names.
+    fn read(path: &Path) -> Result<Self, Report> {
+        let wrong = |error| cannot_read(path, error);
         if !fs::metadata(path).map_err(wrong)?.is_dir() {
-            let bytes = read_file(path, CONFIG_BYTES_MAX)?;
-            let contents = vec![(path.to_owned(), bytes)];
+            let contents = vec![(path.to_owned(), read_file(path, CONFIG_BYTES_MAX)?)];
             return Ok(Self { base: base_of(path).to_owned(), contents });
         }
         let mut paths = Vec::new();
@@ -150,7 +146,7 @@ impl Files {
         paths.sort();
         if paths.is_empty() {
             let problem = Problem::new("the directory holds no `*.toml`");
-            return Err((path.to_owned(), problem.help("name a file, or put one there")));
+            return Err(Report::of_file(path, problem.help("name a file, or put one there")));
         }
         let mut left = CONFIG_BYTES_MAX;
         let mut contents = Vec::new();
@@ -164,16 +160,21 @@ impl Files {
 }
 
 /// Reads a file of at most `bytes_max`.
-fn read_file(path: &Path, bytes_max: u64) -> Result<Vec<u8>, (PathBuf, Problem)> {
+fn read_file(path: &Path, bytes_max: u64) -> Result<Vec<u8>, Report> {
+    let file = fs::File::open(path).map_err(|error| cannot_read(path, error))?;
     let mut bytes = Vec::new();
-    let read = fs::File::open(path)
-        .and_then(|file| file.take(bytes_max.saturating_add(1)).read_to_end(&mut bytes));
-    let problem = match read {
-        Ok(_) if bytes.len() as u64 <= bytes_max => return Ok(bytes),
-        Ok(_) => Problem::new(format!("a configuration has at most {CONFIG_BYTES_MAX} bytes")),
-        Err(error) => Problem::new(format!("cannot read: {error}")),
-    };
-    Err((path.to_owned(), problem))
+    let mut file = file.take(bytes_max.saturating_add(1));
+    file.read_to_end(&mut bytes).map_err(|error| cannot_read(path, error))?;
+    if bytes.len() as u64 > bytes_max {
+        let text = format!("a configuration has at most {CONFIG_BYTES_MAX} bytes in all");
+        return Err(Report::of_file(path, Problem::new(text)));
+    }
+    Ok(bytes)
+}
+
+fn cannot_read(path: &Path, error: io::Error) -> Report {
+    let problem = Problem::new(format!("cannot read the configuration: {error}"));
+    Report::of_file(path, problem.help("check the path and who may read it"))
 }
 
 fn is_readable(path: &Path) -> io::Result<()> {

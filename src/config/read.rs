@@ -100,8 +100,8 @@ impl<'a> Section<'a> {
     ) -> Option<T> {
         let Some(node) = self.node(key) else {
             let kind = self.declared(key).kind;
-            let problem =
-                Problem::new(format!("`{key}` is missing")).help(format!("add `{key}`: {kind}"));
+            let problem = Problem::new(format!("`{key}` is missing"))
+                .help(format!("add `{key} = …` ({kind})"));
             self.context.findings.error(self.place, &self.path, problem);
             return None;
         };
@@ -202,7 +202,14 @@ impl<'a> Section<'a> {
         tables
     }
 
-    /// The entries of a key whose names are the operator's own: `[key.NAME]` or `{ NAME = … }`.
+    /// Whether a list was written and nothing put into it.
+    pub fn is_empty_list(&self, key: &'static str) -> bool {
+        self.node(key)
+            .is_some_and(|node| matches!(&node.value, Value::List(list) if list.is_empty()))
+    }
+
+    /// The entries of a key whose names are the operator's own, `[key.NAME]` or `{ NAME = … }`, in
+    /// the order of the file.
     pub fn entries(&self, key: &'static str) -> Option<Vec<(&'a str, &'a Entry)>> {
         let node = self.node(key)?;
         let Some(table) = node.as_table() else {
@@ -211,7 +218,10 @@ impl<'a> Section<'a> {
             self.error(key, problem.help(format!("write {kind} between `{{` and `}}`")));
             return None;
         };
-        Some(table.entries.iter().map(|(name, entry)| (name.as_str(), entry)).collect())
+        let entries = table.entries.iter().map(|(name, entry)| (name.as_str(), entry));
+        let mut entries: Vec<_> = entries.collect();
+        entries.sort_by_key(|(_, entry)| entry.key);
+        Some(entries)
     }
 
     /// Notes a problem with the value of a key, or with the section if the key is left out.

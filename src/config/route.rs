@@ -1,6 +1,6 @@
 //! The sections `[[route]]`: what a request must look like, where it goes, what is changed on it.
 
-use super::document::{Entry, Table};
+use super::document::{Entry, Node, Table};
 use super::error::{Place, Problem};
 use super::matches::{Case, check_names, read_fields, read_query};
 use super::read::{Section, join, suggestion};
@@ -96,13 +96,9 @@ fn read_matches(section: &Section<'_>) -> Option<RouteMatch> {
 fn read_list<T>(
     section: &Section<'_>,
     key: &'static str,
-    convert: impl Fn(&super::document::Node) -> Result<T, Problem>,
+    convert: impl Fn(&Node) -> Result<T, Problem>,
 ) -> Vec<T> {
-    let before = section.node(key);
-    let is_empty = before.is_some_and(
-        |node| matches!(&node.value, super::document::Value::List(list) if list.is_empty()),
-    );
-    if is_empty {
+    if section.is_empty_list(key) {
         let problem = Problem::new("the list is empty");
         section.error(key, problem.help(format!("leave `{key}` out to match any")));
     }

@@ -148,7 +148,7 @@ pub(super) fn read_buckets(root: &Section<'_>) -> Vec<f64> {
     if bounds.len() > BUCKETS_MAX {
         let problem = Problem::new(format!("{} buckets are too many", bounds.len()));
         section.error(KEY, problem.help(format!("use at most {BUCKETS_MAX}")));
-    } else if bounds.is_empty() {
+    } else if section.is_empty_list(KEY) {
         section.error(KEY, Problem::new("there is no bucket").help("leave the key out"));
     }
     for pair in bounds.windows(2) {

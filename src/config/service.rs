@@ -272,7 +272,7 @@ fn read_shadow(section: &Section<'_>, names: &VersionNames<'_>) -> Option<Shadow
         section.error("secondary", problem);
     }
     let methods = section.list("methods", value::standard_method).unwrap_or_default();
-    if methods.is_empty() {
+    if section.is_empty_list("methods") {
         let problem = Problem::new("no method is copied");
         section.error("methods", problem.help("leave `methods` out for those safe to repeat"));
     }

@@ -274,14 +274,6 @@ fn what_cannot_be_read_is_told() {
     assert!(told().contains("line 2 is not UTF-8"));
     fs::write(&file, "[admin]\ntoken_file = \"admin.token\"\n").unwrap();
     expect_test::expect![[r#"
-        warning: there is no listener, so that no request can come in
-        --> DIR/tidegate.toml
-         = help: add `[[listener]]` with an `address`
-
-        warning: there is no route: every request is answered with 404
-        --> DIR/tidegate.toml
-         = help: add `[[route]]` with a `service`
-
         error: admin.token_file: cannot read `DIR/admin.token`: No such file or directory (os error 2)
          --> DIR/tidegate.toml:2:14
           |
@@ -289,7 +281,8 @@ fn what_cannot_be_read_is_told() {
           |              ^^^^^^^^^^^^^
           |
           = help: relative paths begin at the directory of the configuration
-    "#]].assert_eq(&told());
+    "#]]
+    .assert_eq(&told());
     fs::write(dir.path().join("admin.token"), "ops: secret\n").unwrap();
     assert!(load(&file, &no_env).is_ok());
 }

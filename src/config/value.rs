@@ -204,7 +204,7 @@ fn parse_bytes(text: &str) -> Option<u64> {
 
 fn shown_size(bytes: u64) -> String {
     let units = [(1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
-    let unit = units.iter().find(|(scale, _)| bytes > 0 && bytes % scale == 0);
+    let unit = units.iter().find(|(scale, _)| bytes > 0 && bytes.is_multiple_of(*scale));
     unit.map_or(format!("{bytes}B"), |(scale, unit)| format!("{}{unit}", bytes / scale))
 }
 
@@ -249,7 +249,8 @@ pub fn socket_address(node: &Node) -> Result<SocketAddr, Problem> {
 
 /// An endpoint.
 pub fn endpoint(node: &Node) -> Result<Address, Problem> {
-    let text = text_of(node, "an endpoint")?;
+    let wrong_type = |problem: Problem| problem.help("write \"host:port\"");
+    let text = text_of(node, "an endpoint").map_err(wrong_type)?;
     Address::parse(text).map_err(|message| {
         let (message, help) = message.split_once("; ").unwrap_or((&message, "write `host:port`"));
         let has_scheme = text.starts_with("http://") || text.starts_with("https://");

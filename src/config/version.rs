@@ -79,8 +79,7 @@ fn read_one(section: &Section<'_>) -> Option<VersionPlan> {
 fn read_endpoints(section: &Section<'_>) -> Vec<Address> {
     const KEY: &str = "endpoints";
     let endpoints = section.list(KEY, value::endpoint).unwrap_or_default();
-    let is_list = |node: &Node| matches!(&node.value, Value::List(list) if list.is_empty());
-    if section.node(KEY).is_none_or(is_list) {
+    if section.node(KEY).is_none() || section.is_empty_list(KEY) {
         let problem = Problem::new("has no endpoint: it can take no request until it gets one")
             .help("add `endpoints = [\"HOST:PORT\"]`, or register them at run time");
         section.context.findings.warn(section.place, &section.path, problem);

@@ -23,7 +23,8 @@ const ADMIN_PORT: u16 = 9900;
 
 /// Runs the demo, for `seconds` or until Ctrl-C; returns the exit code.
 pub fn run(seconds: Option<u64>) -> u8 {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let outcome = runtime.map_err(|error| error.to_string()).and_then(|runtime| {
         let outcome = runtime.block_on(play(seconds));
         runtime.shutdown_background();
@@ -57,7 +58,8 @@ async fn play(seconds: Option<u64>) -> Result<bool, String> {
     anstream::print!("{}", view::welcome(web, admin, &config));
     let until = seconds.map(|seconds| clock::now() + Duration::from_secs(seconds));
     let mut screen = view::Screen::new(on_terminal);
-    let mut tick = tokio::time::interval(Duration::from_millis(if on_terminal { 500 } else { 5000 }));
+    let mut tick =
+        tokio::time::interval(Duration::from_millis(if on_terminal { 500 } else { 5000 }));
     let ended = async {
         loop {
             tick.tick().await;
@@ -110,7 +112,11 @@ fn free_port(wanted: u16) -> Result<SocketAddr, String> {
     try_port(wanted).or_else(|_| try_port(0)).map_err(|error| format!("no free port: {error}"))
 }
 
-fn configuration(web: SocketAddr, admin: SocketAddr, [blue, green, next]: [SocketAddr; 3]) -> String {
+fn configuration(
+    web: SocketAddr,
+    admin: SocketAddr,
+    [blue, green, next]: [SocketAddr; 3],
+) -> String {
     format!(
         r#"# The demo's configuration. Edit it while the demo runs: a valid edit is live in a second.
 
@@ -159,4 +165,3 @@ service = "shop"
 "#
     )
 }
-

@@ -51,7 +51,8 @@ pub async fn start(version: Version) -> std::io::Result<SocketAddr> {
                 let service = service_fn(move |request| answer(version, request));
                 let io = TokioIo::new(stream);
                 // A shopper who leaves is no error of the shop.
-                let _ = hyper::server::conn::http1::Builder::new().serve_connection(io, service).await;
+                let _ =
+                    hyper::server::conn::http1::Builder::new().serve_connection(io, service).await;
             });
         }
     });

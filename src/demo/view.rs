@@ -6,7 +6,6 @@ use std::path::Path;
 
 use anstyle::{AnsiColor, Style};
 
-use crate::clock;
 use crate::cli::table::{Table, number, text};
 use crate::control::Control;
 use crate::name::ServiceName;
@@ -42,12 +41,13 @@ pub fn welcome(web: SocketAddr, admin: SocketAddr, config: &Path) -> String {
 pub async fn live(control: &Control, telemetry: &Telemetry, tally: &Tally) -> String {
     let _ = telemetry.collect(control).await;
     let revision = control.current();
-    let mut table = Table::new(&["version", "weight", "health", "req/s", "errors", "p50", "p99", "answers"]);
+    let mut table =
+        Table::new(&["version", "weight", "health", "req/s", "errors", "p50", "p99", "answers"]);
     let answers = tally.by_version();
     let mut footer = String::new();
     for service in &revision.snapshot.services {
         for version in &service.versions {
-            let rates = telemetry.rates(version.id, clock::now());
+            let rates = telemetry.rates(version.id);
             let percent = service.traffic.weights.percent(&version.name);
             let well = version.endpoints.iter().filter(|slot| slot.endpoint.is_healthy()).count();
             let health = text(format!("{well}/{}", version.endpoints.len()));

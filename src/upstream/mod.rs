@@ -2,7 +2,9 @@
 
 pub mod endpoint;
 pub mod pick;
+pub mod prober;
 pub mod registry;
+pub mod resolver;
 pub mod tls;
 
 use std::sync::Arc;

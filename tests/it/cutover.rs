@@ -37,11 +37,8 @@ async fn a_cutover_with_a_drain_waits_for_the_old_version() {
     let mut slow = rig.client().await;
     slow.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
     rig.until("blue has the request", || async { rig.version("blue").requests() == 1 }).await;
-    let cut = rig.change(
-        "POST",
-        "/v1/services/shop/cutover",
-        json!({ "to": "green", "drain": "10s" }),
-    );
+    let cut =
+        rig.change("POST", "/v1/services/shop/cutover", json!({ "to": "green", "drain": "10s" }));
     let answered = async {
         rig.until("the switch is live", || async { rig.get("/").await.text() == "green" }).await;
         gate.notify_one();

@@ -77,7 +77,12 @@ async fn faults_have_their_statuses() {
             502,
             "upstream_malformed",
         ),
-        ("unasked upgrade", says("").raw(b"HTTP/1.1 101 X\r\nUpgrade: h2c\r\n\r\n"), 502, "upstream_malformed"),
+        (
+            "unasked upgrade",
+            says("").raw(b"HTTP/1.1 101 X\r\nUpgrade: h2c\r\n\r\n"),
+            502,
+            "upstream_malformed",
+        ),
         ("stalls", says("").silent(), 504, "upstream_timeout"),
     ];
     for (name, script, status, reason) in cases {
@@ -110,7 +115,11 @@ async fn an_answer_that_breaks_off_is_an_abort_and_never_an_end() {
         client.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
         let text = String::from_utf8_lossy(raw);
         assert!(client.try_answer("GET").await.is_none(), "{text:?}");
-        assert_eq!(rig.metric("http_errors_total", &["status_code=\"502\""]).await, 1.0, "{text:?}");
+        assert_eq!(
+            rig.metric("http_errors_total", &["status_code=\"502\""]).await,
+            1.0,
+            "{text:?}"
+        );
         rig.finish().await;
     }
 }

@@ -41,7 +41,10 @@ async fn an_invalid_edit_changes_nothing_and_is_shown_until_mended() {
     assert_eq!(rig.get("/").await.text(), "blue");
     assert_eq!(rig.shop().await["revision"], 1);
     let (_, health) = rig.admin("GET", "/health/detailed", None).await;
-    assert_eq!((&health["status"], &health["config"]["valid"]), (&json!("degraded"), &json!(false)));
+    assert_eq!(
+        (&health["status"], &health["config"]["valid"]),
+        (&json!("degraded"), &json!(false))
+    );
     let (status, problem) = rig.admin("POST", "/v1/reload", None).await;
     assert_eq!(status, 422, "{problem}");
     assert!(problem.to_string().contains("grene"), "{problem}");

@@ -14,7 +14,8 @@ async fn acknowledged_traffic_is_there_after_a_restart() {
     assert_eq!(shop["live"]["weights"], json!({ "blue": 20, "green": 80 }));
     assert_eq!(shop["revision"], 3, "an unchanged file makes no revision");
     let (_, revisions) = rig.admin("GET", "/v1/revisions", None).await;
-    let numbers: Vec<_> = revisions.as_array().unwrap().iter().map(|e| e["revision"].clone()).collect();
+    let numbers: Vec<_> =
+        revisions.as_array().unwrap().iter().map(|e| e["revision"].clone()).collect();
     assert_eq!(numbers, [3, 2, 1]);
     rig.change("POST", "/v1/services/shop/rollback", json!({ "to": 1 })).await;
     assert_eq!(rig.get("/").await.text(), "blue");

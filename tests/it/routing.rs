@@ -126,7 +126,10 @@ async fn routes_rewrite_redirect_and_end_in_404() {
     assert_eq!(rig.get("/api/items?x=1").await.text(), "blue");
     assert!(rig.version("blue").seen()[0].starts_with("GET /items?x=1 HTTP/1.1\r\n"));
     let moved = rig.get("/old/page").await;
-    assert_eq!((moved.status, moved.field("location")), (308, Some("https://shop.example.com/new/page")));
+    assert_eq!(
+        (moved.status, moved.field("location")),
+        (308, Some("https://shop.example.com/new/page"))
+    );
     let nothing = rig.get("/nowhere").await;
     assert_eq!(nothing.status, 404);
     assert_eq!(nothing.json()["type"], "urn:tidegate:reason:no_route");

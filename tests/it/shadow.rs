@@ -23,7 +23,8 @@ async fn a_shadow_with_a_bug_is_found_and_no_client_sees_it() {
     for _ in 0..20 {
         assert_eq!(client.get("/item").await.json()["price"], 10);
     }
-    rig.until("all copies are compared", || async { outcome(&rig, "mismatched").await == 20.0 }).await;
+    rig.until("all copies are compared", || async { outcome(&rig, "mismatched").await == 20.0 })
+        .await;
     let (_, report) = rig.admin("GET", "/v1/services/shop/diffs", None).await;
     assert_eq!((&report["compared"], &report["mismatched"]), (&json!(20), &json!(20)), "{report}");
     assert_eq!(report["fields"][0]["field"], "body:/price");
@@ -73,7 +74,11 @@ async fn only_safe_methods_are_copied_unless_told() {
     assert_eq!(rig.version("green").requests(), 1);
     let body = json!({ "version": "green", "percent": 100, "methods": ["POST"] });
     rig.change("PUT", "/v1/services/shop/shadow", body).await;
-    client.send(b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n").await;
+    client
+        .send(
+            b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n",
+        )
+        .await;
     client.answer("POST").await;
     rig.until("the POST is copied", || async { rig.version("green").requests() == 2 }).await;
     assert!(rig.version("green").seen()[1].contains("hi"));

@@ -4,13 +4,29 @@ use std::path::{Path, PathBuf};
 
 /// What decides, and therefore touches nothing.
 const PURE: &[&str] = &[
-    "src/h1/", "src/route/", "src/split/", "src/diff/", "src/weight.rs", "src/name.rs",
-    "src/traffic.rs", "src/plan.rs", "src/upstream/pick.rs", "src/revision/change.rs",
+    "src/h1/",
+    "src/route/",
+    "src/split/",
+    "src/diff/",
+    "src/weight.rs",
+    "src/name.rs",
+    "src/traffic.rs",
+    "src/plan.rs",
+    "src/upstream/pick.rs",
+    "src/revision/change.rs",
     "src/revision/merge.rs",
 ];
 /// What a pure file must not name.
-const EFFECTS: &[&str] =
-    &["tokio", "hyper", "std::fs", "Instant::now", "SystemTime", "fastrand", "std::env", "thread_rng"];
+const EFFECTS: &[&str] = &[
+    "tokio",
+    "hyper",
+    "std::fs",
+    "Instant::now",
+    "SystemTime",
+    "fastrand",
+    "std::env",
+    "thread_rng",
+];
 /// Lines of a file, tests apart.
 const LINES_MAX: usize = 600;
 
@@ -49,15 +65,16 @@ fn none(found: Vec<String>, what: &str) {
 
 #[test]
 fn every_file_begins_with_the_question_it_answers() {
-    let bare = sources().into_iter().filter(|(name, text)| !is_test(name) && !text.starts_with("//!"));
+    let bare =
+        sources().into_iter().filter(|(name, text)| !is_test(name) && !text.starts_with("//!"));
     none(bare.map(|(name, _)| name).collect(), "files without module docs");
 }
 
 #[test]
 fn rooms_can_be_seen_at_a_glance() {
-    let large = sources().into_iter().filter(|(name, text)| {
-        !is_test(name) && shipped(text).lines().count() > LINES_MAX
-    });
+    let large = sources()
+        .into_iter()
+        .filter(|(name, text)| !is_test(name) && shipped(text).lines().count() > LINES_MAX);
     none(large.map(|(name, _)| name).collect(), "files that are too large");
 }
 
@@ -70,9 +87,10 @@ fn what_decides_touches_nothing() {
         }
         for line in shipped(&text).lines().filter(|line| !line.trim_start().starts_with("//")) {
             found.extend(
-                EFFECTS.iter().filter(|effect| line.contains(**effect)).map(|effect| {
-                    format!("{name}: {effect}: {}", line.trim())
-                }),
+                EFFECTS
+                    .iter()
+                    .filter(|effect| line.contains(**effect))
+                    .map(|effect| format!("{name}: {effect}: {}", line.trim())),
             );
         }
     }
@@ -98,7 +116,9 @@ fn doors_are_used_by_their_owners_alone() {
             continue;
         }
         for (word, owners) in ONLY {
-            let used = shipped(&text).lines().any(|line| line.contains(word) && !line.trim_start().starts_with("//"));
+            let used = shipped(&text)
+                .lines()
+                .any(|line| line.contains(word) && !line.trim_start().starts_with("//"));
             if used && !owners.iter().any(|owner| name.starts_with(owner)) {
                 found.push(format!("{name}: {word}"));
             }
@@ -149,7 +169,12 @@ fn metrics_are_documented() {
             Kind::Gauge => "gauge",
             Kind::Histogram => "histogram",
         };
-        page += &format!("| `{}` | {kind} | {} | {} |\n", metric.name, metric.labels.join(", "), metric.help);
+        page += &format!(
+            "| `{}` | {kind} | {} | {} |\n",
+            metric.name,
+            metric.labels.join(", "),
+            metric.help
+        );
     }
     fresh("docs/metrics.md", &page);
 }

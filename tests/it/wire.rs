@@ -115,7 +115,10 @@ async fn head_204_304_and_interim_answers_have_no_body() {
     let mut client = rig.client().await;
     client.send(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await;
     let all = String::from_utf8(client.rest().await).unwrap();
-    assert!(all.starts_with("HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 200 OK"), "{all}");
+    assert!(
+        all.starts_with("HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 200 OK"),
+        "{all}"
+    );
     rig.finish().await;
 }
 

@@ -215,9 +215,10 @@ fn whole_request(buffer: &[u8]) -> Option<usize> {
         let end = buffer[head..].windows(5).position(|window| window == b"0\r\n\r\n")?;
         return Some(head + end + 5);
     }
-    let length = text.split("\r\ncontent-length: ").nth(1).and_then(|rest| {
-        rest.split("\r\n").next()?.parse::<usize>().ok()
-    });
+    let length = text
+        .split("\r\ncontent-length: ")
+        .nth(1)
+        .and_then(|rest| rest.split("\r\n").next()?.parse::<usize>().ok());
     let whole = head + length.unwrap_or(0);
     (buffer.len() >= whole).then_some(whole)
 }

@@ -1,0 +1,81 @@
+//! `tidegate explain`: which route, version and endpoint a request would take, and why.
+
+use std::path::Path;
+
+use http::Method;
+use serde_json::{Value, json};
+
+use super::client::{Admin, Failure};
+
+/// Prints the explanation; exits 1 when no version would serve the request.
+pub fn run(
+    admin: &Admin,
+    method: &str,
+    url: &str,
+    headers: &[String],
+    client: Option<&str>,
+    config: Option<&Path>,
+) -> Result<u8, Failure> {
+    let pairs = headers.iter().map(|header| {
+        let wrong = || Failure::Unreachable(format!("`{header}` is no field; write 'name: value'"));
+        let (name, value) = header.split_once(':').ok_or_else(wrong)?;
+        Ok((name.trim().to_owned(), value.trim().to_owned()))
+    });
+    let pairs = pairs.collect::<Result<Vec<_>, Failure>>()?;
+    let mut question = json!({ "method": method, "url": url, "headers": pairs });
+    if let Some(client) = client {
+        question["client"] = client.into();
+    }
+    let answer = match config {
+        None => admin.call(Method::POST, "/v1/explain", Some(&question))?,
+        Some(path) => offline(path, &question)?,
+    };
+    if admin.json {
+        println!("{answer}");
+    } else {
+        print(&answer);
+    }
+    Ok(if answer["version"].is_null() && answer["shares"].as_array().is_none_or(Vec::is_empty) {
+        super::NO
+    } else {
+        0
+    })
+}
+
+fn print(answer: &Value) {
+    for (label, key) in [
+        ("route", "route"),
+        ("service", "service"),
+        ("version", "version"),
+        ("because", "assigned_by"),
+        ("goes up as", "upstream_path"),
+    ] {
+        if let Some(text) = answer[key].as_str() {
+            anstream::println!("{label:<11} {text}");
+        }
+    }
+    for share in answer["shares"].as_array().into_iter().flatten() {
+        let version = share["version"].as_str().unwrap_or_default();
+        anstream::println!(
+            "{:<11} {version} {:.2}%",
+            "chance",
+            share["percent"].as_f64().unwrap_or(0.0)
+        );
+    }
+    let endpoints: Vec<_> =
+        answer["endpoints"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    if !endpoints.is_empty() {
+        anstream::println!("{:<11} {}", "endpoints", endpoints.join(", "));
+    }
+    for sentence in answer["why"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+        anstream::println!("  {sentence}");
+    }
+}
+
+/// Against a configuration, without a proxy: every endpoint is taken to be well.
+fn offline(path: &Path, question: &Value) -> Result<Value, Failure> {
+    let usage = Failure::Unreachable;
+    let loaded = crate::config::load(path, &super::environment);
+    let config = loaded.map_err(|report| usage(report.to_string()))?.config;
+    crate::admin::explain_offline(&config, question).map_err(usage)
+}

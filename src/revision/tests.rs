@@ -68,6 +68,7 @@ fn plan(text: &str) -> ServicePlan {
         shadow: None,
         sticky: None,
         pins: Vec::new(),
+        rollout: None,
         policy: ServicePolicy::default(),
     }
 }

@@ -22,7 +22,10 @@ async fn a_service_is_shown_as_the_contract_says() {
     assert_eq!((&json["drift"], &json["rollout"]), (&json!(false), &json!(null)));
     let b = &json["versions"]["b"];
     let endpoint = &b["endpoints"][0];
-    assert_eq!((&endpoint["address"], &endpoint["healthy"]), (&json!("127.0.0.1:9005"), &json!(false)));
+    assert_eq!(
+        (&endpoint["address"], &endpoint["healthy"]),
+        (&json!("127.0.0.1:9005"), &json!(false))
+    );
     assert_eq!((&endpoint["state"], &endpoint["in_flight"]), (&json!("adding"), &json!(0)));
     assert_eq!((&b["requests_per_second"], &b["error_rate"]), (&json!(0.0), &json!(0.0)));
     assert_eq!((&b["p50_ms"], &b["p99_ms"]), (&json!(null), &json!(null)));
@@ -104,20 +107,25 @@ async fn explain_tells_route_version_and_why() {
     rig.put("/v1/services/shop/weights", r#"{"blue": 50, "green": 50}"#).await.expect(200);
     let ask = async |body: &str| rig.post("/v1/explain", body).await.expect(200);
 
-    let pinned = r#"{"method": "GET", "url": "http://shop.example.com/x", "headers": {"X-Canary": "true"}}"#;
+    let pinned =
+        r#"{"method": "GET", "url": "http://shop.example.com/x", "headers": {"X-Canary": "true"}}"#;
     let json = ask(pinned).await;
     assert_eq!((&json["route"], &json["service"]), (&json!("shop"), &json!("shop")));
     assert_eq!((&json["assigned_by"], &json["pin"]), (&json!("pin"), &json!(1)));
     assert_eq!(json["version"], "green");
     assert_eq!(json["endpoints"], json!(["127.0.0.1:9002", "127.0.0.1:9003"]));
 
-    let sticky = r#"{"url": "shop.example.com/", "headers": [["cookie", "tg_shop=0123456789abcdef"]]}"#;
+    let sticky =
+        r#"{"url": "shop.example.com/", "headers": [["cookie", "tg_shop=0123456789abcdef"]]}"#;
     let json = ask(sticky).await;
     assert_eq!(json["assigned_by"], "sticky");
     assert!(json["bucket"].is_u64() && json["version"].is_string(), "{json}");
 
     let drawn = ask(r#"{"url": "https://shop.example.com/"}"#).await;
-    assert_eq!((&drawn["version"], &drawn["shares"]), (&json!(null), &json!({"blue": 50.0, "green": 50.0})));
+    assert_eq!(
+        (&drawn["version"], &drawn["shares"]),
+        (&json!(null), &json!({"blue": 50.0, "green": 50.0}))
+    );
 
     let plain = ask(r#"{"url": "/plain/a/b?c=d", "client": "10.0.0.1"}"#).await;
     assert_eq!(plain["upstream_path"], "/a/b?c=d");
@@ -178,7 +186,8 @@ async fn a_reload_that_is_refused_says_why() {
 async fn events_are_followed_from_where_the_reader_was() {
     let rig = Rig::start();
     rig.post("/v1/services/shop/cutover", r#"{"to": "green"}"#).await.expect(200);
-    let request = Request::get("/v1/events").header("host", "localhost").header("last-event-id", "1");
+    let request =
+        Request::get("/v1/events").header("host", "localhost").header("last-event-id", "1");
     let mut body = rig.open(request.body(Body::empty()).unwrap()).await;
     let mut next = async || {
         let frame = body.frame().await.unwrap().unwrap();

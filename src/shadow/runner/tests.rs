@@ -150,6 +150,7 @@ impl Rig {
             shadow: Some(rule),
             sticky: None,
             pins: Vec::new(),
+            rollout: None,
             versions: plans.collect(),
             policy: ServicePolicy { timeout: Duration::from_secs(2), ..Default::default() },
         };

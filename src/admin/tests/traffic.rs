@@ -180,6 +180,29 @@ async fn a_rollback_without_a_number_goes_to_what_was_before() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn housekeeping_does_not_stand_in_the_way_of_a_rollback() {
+    let rig = Rig::start();
+    rig.post(CUTOVER, r#"{"to": "green"}"#).await.expect(200);
+    rig.put(SHADOW, r#"{"version": "blue"}"#).await.expect(200);
+    rig.post("/v1/services/shop/hold", "").await.expect(200);
+    let new = r#"{"endpoints": ["127.0.0.1:9100"]}"#;
+    rig.put("/v1/services/shop/versions/v3", new).await.expect(200);
+    rig.post(ROLLBACK, "").await.expect(200);
+    assert_eq!(rig.weights("shop").await, json!({"blue": 100, "green": 0, "v3": 0}));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rollback_brings_registered_versions_back() {
+    let rig = Rig::start();
+    let new = r#"{"endpoints": ["127.0.0.1:9100"], "cutover": true}"#;
+    rig.put("/v1/services/shop/versions/v3", new).await.expect(200);
+    rig.post(CUTOVER, r#"{"to": "blue"}"#).await.expect(200);
+    rig.delete("/v1/services/shop/versions/v3").await.expect(200);
+    rig.post(ROLLBACK, r#"{"to": 3}"#).await.expect(200);
+    assert_eq!(rig.weights("shop").await["v3"], 100, "a registration comes back with its traffic");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_shadow_is_started_shown_and_stopped() {
     let rig = Rig::start();
     let body = r#"{"version": "green", "percent": 12.5, "max_body": "64KiB", "secondary": "blue",

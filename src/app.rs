@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{Mutex, watch};
+use tokio::task::JoinSet;
 
 use crate::admin::{self, AdminState};
 use crate::certs::CertStore;
@@ -67,6 +68,8 @@ pub type Environment = fn(&str) -> Option<String>;
 pub struct App {
     inner: Arc<Inner>,
     phase: watch::Sender<Phase>,
+    /// What runs until the end: the admin API, the watcher, the collector, the comparing.
+    tasks: JoinSet<()>,
 }
 
 struct Inner {
@@ -159,8 +162,9 @@ impl App {
             fingerprint: std::sync::Mutex::new(loaded.fingerprint),
         });
         let (phase, watched) = watch::channel(Phase::Starting);
-        tokio::spawn(shadows_task(shared.clone(), comparisons));
-        tokio::spawn(telemetry.run(control.clone()));
+        let mut tasks = JoinSet::new();
+        tasks.spawn(shadows_task(shared.clone(), comparisons));
+        tasks.spawn(telemetry.run(control.clone()));
         let reload = inner.clone();
         let state = AdminState::new(
             control.clone(),
@@ -173,15 +177,15 @@ impl App {
             &config.admin,
         )
         .map_err(StartError::Failed)?;
-        tokio::spawn(admin::serve(admin, state));
+        tasks.spawn(admin::serve(admin, state));
         inner.look_at_endpoints().await;
         inner.listen(bound).await;
         phase.send_replace(Phase::Running);
-        tokio::spawn(follow_files(inner.clone()));
+        tasks.spawn(follow_files(inner.clone()));
         let number = control.current().number;
         let services = config.services.len();
         tracing::info!(revision = number, workers, services, "tidegate is running");
-        Ok(Self { inner, phase })
+        Ok(Self { inner, phase, tasks })
     }
 
     /// The control plane, for those who run in the same process.
@@ -200,7 +204,7 @@ impl App {
     }
 
     /// Finishes what is in flight, for at most `shutdown_grace`; returns whether all of it was.
-    pub async fn shutdown(&self) -> bool {
+    pub async fn shutdown(mut self) -> bool {
         self.phase.send_replace(Phase::Draining);
         let control = &self.inner.control;
         let grace = control.state().await.config.server.shutdown_grace;
@@ -217,6 +221,8 @@ impl App {
         for worker in &control.workers {
             worker.send(Command::Stop);
         }
+        self.tasks.shutdown().await;
+        control.close().await;
         match drained {
             true => tracing::info!("drained"),
             false => tracing::warn!("requests in flight were cut off at the end of the grace"),
@@ -319,12 +325,16 @@ async fn shadows_task(shared: Arc<Shared>, comparisons: crate::shadow::Compariso
 async fn follow_files(inner: Arc<Inner>) {
     let look = inner.clone();
     let mut changed = files::start(move || look.watched_files());
-    while changed.recv().await.is_some() {
+    loop {
+        // Looked at before waiting too: an edit may have come since the file was read.
         inner.reload_certs().await;
         let before = *inner.fingerprint.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         if config::fingerprint(&inner.path) != Some(before) {
             // The outcome is logged where it is known.
             let _ = inner.reload(&Author::new("file")).await;
+        }
+        if changed.recv().await.is_none() {
+            return;
         }
     }
 }

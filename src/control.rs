@@ -122,7 +122,8 @@ pub struct State {
     pub config: Arc<Config>,
     pub traffic: TrafficMap,
     pub history: History,
-    journal: Journal,
+    /// Gone once the proxy has ended: its directory is free for the next.
+    journal: Option<Journal>,
     /// What is wrong with the file now; the running state is that of the last valid one.
     pub invalid: Option<Report>,
 }
@@ -146,6 +147,7 @@ impl Control {
         history: History,
         journal: Journal,
     ) -> Self {
+        let journal = Some(journal);
         let state = State { config, traffic, history, journal, invalid: None };
         let (events, _) = broadcast::channel(EVENTS_KEPT);
         Self { shared, workers, state: Mutex::new(state), events }
@@ -231,6 +233,11 @@ impl Control {
         self.state.lock().await.invalid = Some(report);
     }
 
+    /// Ends all changes and frees the state directory.
+    pub async fn close(&self) {
+        self.state.lock().await.journal = None;
+    }
+
     async fn publish(
         &self,
         state: &mut State,
@@ -264,7 +271,10 @@ impl Control {
             changes: changes.clone(),
             traffic: Arc::new(traffic.clone()),
         });
-        let persisted = match tokio::task::block_in_place(|| state.journal.append(&entry)) {
+        let Some(journal) = &mut state.journal else {
+            return Err(Refusal::NotPersisted("the proxy has ended".to_owned()));
+        };
+        let persisted = match tokio::task::block_in_place(|| journal.append(&entry)) {
             Ok(()) => true,
             Err(error) if terms.even_unpersisted => {
                 tracing::error!(%error, revision = number, "a rollback goes on unpersisted");

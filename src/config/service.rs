@@ -299,7 +299,11 @@ fn read_compare(section: &Section<'_>) -> CompareRule {
 /// Each rule is checked alone, so that the error stands at the rule it is about.
 fn check_rule(section: &Section<'_>, rule: &Found<String>) {
     if let Err(error) = Rules::parse(std::slice::from_ref(&rule.value), None) {
-        let problem = Problem::new(error.to_string());
+        let text = error.to_string();
+        let problem = match text.split_once("; ") {
+            Some((message, help)) => Problem::new(message).help(help),
+            None => Problem::new(text),
+        };
         section.context.findings.error(rule.place, &rule.path, problem);
     }
 }

@@ -65,8 +65,9 @@ impl Seat {
             listener.open.fetch_sub(1, Ordering::Relaxed);
             return None;
         }
-        let mut counts = worker.counts.borrow_mut();
-        *counts.connections.entry(listener.plan.name.clone()).or_default() += 1;
+        let mut connections = worker.connections.borrow_mut();
+        *connections.entry(listener.plan.name.clone()).or_default() += 1;
+        drop(connections);
         let id = worker.connection_id();
         Some(Self { worker: worker.clone(), listener: listener.clone(), peer, id })
     }
@@ -80,11 +81,9 @@ impl Seat {
 impl Drop for Seat {
     fn drop(&mut self) {
         self.listener.open.fetch_sub(1, Ordering::Relaxed);
-        let mut counts = self.worker.counts.borrow_mut();
-        if let Some(open) = counts.connections.get_mut(&self.listener.plan.name) {
+        if let Some(open) = self.worker.connections.borrow_mut().get_mut(&self.listener.plan.name) {
             *open -= 1;
         }
-        drop(counts);
         self.worker.forget(self.id);
     }
 }

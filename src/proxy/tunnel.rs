@@ -37,8 +37,8 @@ pub async fn run(
         let upward = up.poll(task, &worker, &mut client.stream, &mut connection.stream);
         let downward = down.poll(task, &worker, &mut connection.stream, &mut client.stream);
         match (upward, downward) {
-            (Poll::Ready(Ok(())), Poll::Ready(Ok(()))) => Poll::Ready(()),
-            (Poll::Ready(Err(_)), _) | (_, Poll::Ready(Err(_))) => Poll::Ready(()),
+            // A client may stop sending and still listen; an upstream that has ended is the end.
+            (_, Poll::Ready(_)) | (Poll::Ready(Err(_)), _) => Poll::Ready(()),
             _ => Poll::Pending,
         }
     })

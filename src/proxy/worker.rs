@@ -87,6 +87,8 @@ pub struct Worker {
     random: RefCell<fastrand::Rng>,
     draining: Cell<bool>,
     idle: RefCell<FxHashMap<u64, Waker>>,
+    /// Open client connections by listener.
+    pub connections: RefCell<FxHashMap<ListenerName, u32>>,
     connection_ids: Cell<u64>,
     /// Access records not yet handed over.
     pub log: RefCell<Vec<u8>>,
@@ -109,6 +111,7 @@ impl Worker {
             random: RefCell::new(fastrand::Rng::with_seed(clock::seed())),
             draining: Cell::new(false),
             idle: RefCell::default(),
+            connections: RefCell::default(),
             connection_ids: Cell::new(0),
             log: RefCell::default(),
         })
@@ -170,7 +173,7 @@ impl Worker {
     fn take_counts(&self) -> Counts {
         let mut counts = self.counts.take();
         self.pools.gauges(&mut counts);
-        counts.connections = self.counts.borrow().connections.clone();
+        counts.connections = self.connections.borrow().clone();
         counts
     }
 
@@ -251,7 +254,7 @@ async fn serve(worker: Rc<Worker>, mut inbox: mpsc::UnboundedReceiver<Command>) 
                 worker.pools.sweep(clock::now());
                 worker.shadow_pools.sweep(clock::now());
                 worker.flush_log();
-                if worker.is_draining() && worker.counts.borrow().connections.values().all(|n| *n == 0) {
+                if worker.is_draining() && worker.connections.borrow().values().all(|open| *open == 0) {
                     break;
                 }
                 continue;

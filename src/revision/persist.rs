@@ -140,8 +140,7 @@ struct EntryDoc {
 struct TrafficDoc {
     weights: BTreeMap<String, u32>,
     salt: u64,
-    /// Runs of buckets.
-    table: Option<Vec<(String, u16)>>,
+    table: Option<TableDoc>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     shadow: Option<ShadowDoc>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -158,16 +157,13 @@ struct TrafficDoc {
 
 impl From<&Traffic> for TrafficDoc {
     fn from(of: &Traffic) -> Self {
-        let runs = |table: &BucketTable| {
-            table.runs().into_iter().map(|(version, count)| (version.to_string(), count)).collect()
-        };
         let endpoint = |(version, address): &(VersionName, Address)| {
             (version.to_string(), address.to_string())
         };
         Self {
             weights: weights_doc(&of.weights),
             salt: of.salt,
-            table: of.table.as_ref().map(runs),
+            table: of.table.as_ref().map(TableDoc::from),
             shadow: of.shadow.as_ref().map(ShadowDoc::from),
             hold: of.hold.as_ref().map(HoldDoc::from),
             added: of
@@ -200,7 +196,7 @@ impl TryFrom<TrafficDoc> for Traffic {
         Ok(Self {
             weights: weights(doc.weights)?,
             salt: doc.salt,
-            table: doc.table.map(table).transpose()?,
+            table: doc.table.map(BucketTable::try_from).transpose()?,
             shadow: doc.shadow.map(ShadowRule::try_from).transpose()?,
             hold: doc.hold.map(HoldRule::try_from).transpose()?,
             added: doc.added.into_iter().map(version).collect::<Result<_, Wrong>>()?,
@@ -218,10 +214,61 @@ impl TryFrom<TrafficDoc> for Traffic {
     }
 }
 
-fn table(runs: Vec<(String, u16)>) -> Result<BucketTable, Wrong> {
-    let runs = runs.into_iter().map(|(version, count)| Ok((version_name(&version)?, count)));
-    let runs: Vec<_> = runs.collect::<Result<_, Wrong>>()?;
-    BucketTable::from_runs(runs).ok_or_else(|| "the runs do not fill the bucket table".to_owned())
+/// A bucket table in few bytes: after a few ramps it has thousands of runs.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TableDoc {
+    versions: Vec<String>,
+    /// Runs of buckets, `a9000b1000`: the place of the version in letters, and how many.
+    runs: String,
+}
+
+impl From<&BucketTable> for TableDoc {
+    fn from(of: &BucketTable) -> Self {
+        let mut doc = Self { versions: Vec::new(), runs: String::new() };
+        for (version, count) in of.runs() {
+            let known = doc.versions.iter().position(|name| name == version.as_str());
+            let place = known.unwrap_or_else(|| {
+                doc.versions.push(version.to_string());
+                doc.versions.len() - 1
+            });
+            doc.runs += &format!("{}{count}", letters(place));
+        }
+        doc
+    }
+}
+
+impl TryFrom<TableDoc> for BucketTable {
+    type Error = Wrong;
+
+    fn try_from(doc: TableDoc) -> Result<Self, Wrong> {
+        let versions = doc.versions.iter().enumerate();
+        let versions = versions.map(|(place, name)| Ok((letters(place), version_name(name)?)));
+        let versions: BTreeMap<String, VersionName> = versions.collect::<Result<_, Wrong>>()?;
+        let mut runs = Vec::new();
+        let mut rest = doc.runs.as_str();
+        while !rest.is_empty() {
+            let (place, after) = split_where(rest, |c| !c.is_ascii_lowercase());
+            let (count, after) = split_where(after, |c| !c.is_ascii_digit());
+            let wrong = || format!("`{place}{count}` is no run of buckets");
+            let version = versions.get(place).ok_or_else(wrong)?;
+            runs.push((version.clone(), count.parse::<u16>().map_err(|_| wrong())?));
+            rest = after;
+        }
+        let table = BucketTable::from_runs(runs);
+        table.ok_or_else(|| "the runs do not fill the bucket table".to_owned())
+    }
+}
+
+/// A place as one letter or two: `a` to `z`, `aa` to `zz`.
+fn letters(place: usize) -> String {
+    let letter = |n: usize| char::from(b'a' + (n % 26) as u8);
+    let first = (place >= 26).then(|| letter(place / 26 - 1));
+    first.into_iter().chain([letter(place)]).collect()
+}
+
+fn split_where(text: &str, ends: impl Fn(char) -> bool) -> (&str, &str) {
+    text.split_at(text.find(ends).unwrap_or(text.len()))
 }
 
 #[derive(Serialize, Deserialize)]

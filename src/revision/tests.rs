@@ -70,6 +70,7 @@ fn plan(text: &str) -> ServicePlan {
         pins: Vec::new(),
         rollout: None,
         policy: ServicePolicy::default(),
+        rollout: None,
     }
 }
 
@@ -91,7 +92,7 @@ fn next(previous: Option<&Entry>, traffic: TrafficMap, cause: &str) -> Entry {
         at: Timestamp::new(1_790_000_000 + number as i64, 123_456_789).unwrap(),
         author: "api:kim".to_owned(),
         cause: cause.to_owned(),
-        reason: (number % 2 == 0).then(|| "it \"broke\"\n".to_owned()),
+        reason: number.is_multiple_of(2).then(|| "it \"broke\"\n".to_owned()),
         changes: change::changes(before, &traffic),
         traffic: Arc::new(traffic),
     }
@@ -100,7 +101,7 @@ fn next(previous: Option<&Entry>, traffic: TrafficMap, cause: &str) -> Entry {
 /// A history in which every feature comes and goes.
 fn story() -> Vec<Entry> {
     let shop = traffic("blue=90 green=10");
-    let mut rich = shop.with_weights(weights("blue=50 green=50"));
+    let mut rich = Traffic { declared: shop.declared.clone(), ..traffic("blue=50 green=50") };
     rich.shadow = Some(ShadowRule {
         secondary: Some(version("blue")),
         compare: CompareRule {

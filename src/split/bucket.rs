@@ -77,7 +77,8 @@ impl BucketTable {
         if goal.is_empty() {
             return self.clone();
         }
-        let mut table = self.clone();
+        // From its runs, so that versions without a bucket are forgotten: names come and go.
+        let Some(mut table) = Self::from_runs(self.runs()) else { return self.clone() };
         let mut surplus: BTreeMap<u8, u16> = BTreeMap::new();
         for place in 0..table.versions.len() {
             let goal = goal.get(&table.versions[place]).copied().unwrap_or(0);

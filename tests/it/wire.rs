@@ -28,7 +28,8 @@ async fn what_could_be_smuggled_is_refused_and_ends_the_connection() {
     ];
     for head in heads {
         let answer = exchange(&rig, format!("{head}{tail}").as_bytes()).await;
-        assert!(answer.starts_with("HTTP/1.1 400 "), "{head:?}: {answer}");
+        let refused = ["HTTP/1.1 400 ", "HTTP/1.1 501 "];
+        assert!(refused.iter().any(|line| answer.starts_with(line)), "{head:?}: {answer}");
         assert!(answer.contains("\r\nconnection: close\r\n"), "{head:?}: {answer}");
         assert_eq!(answer.matches("HTTP/1.1 ").count(), 1, "{head:?}: {answer}");
     }

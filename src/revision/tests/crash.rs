@@ -171,7 +171,7 @@ fn over(disk: &ModelDisk) -> Result<Journal, JournalError> {
 
 /// What tells two attempts at a revision apart.
 fn mark(entry: &Entry) -> String {
-    format!("{} {}", entry.cause, entry.traffic["checkout"].weights)
+    format!("{} {}", entry.cause, entry.traffic["checkout"].salt)
 }
 
 /// Twelve changes. After a failure the caller tries another change with the same number, or, when
@@ -181,7 +181,7 @@ fn play(disk: &ModelDisk, goes_on: bool) {
     let mut last: Option<Entry> = None;
     let mut unwritten: Vec<Entry> = Vec::new();
     for turn in 0..12 {
-        let traffic = traffic(&format!("blue={turn} green=1"));
+        let traffic = Traffic { salt: turn, ..traffic("blue=0") };
         let entry = next(last.as_ref(), map(&[("checkout", traffic)]), &format!("turn {turn}"));
         let written = journal.append(&entry).is_ok();
         if written {
@@ -210,9 +210,11 @@ fn check(remains: &Remains, case: &str) {
     let found = found.unwrap_or_else(|error| panic!("{case}: {error}")).entries;
     let marks: BTreeMap<u64, String> =
         found.iter().map(|entry| (entry.number, mark(entry))).collect();
-    let newest = acknowledged.iter().rev().take(1);
-    for (number, expected) in newest {
-        assert_eq!(marks.get(number), Some(expected), "{case}: an acknowledged one is lost");
+    if let Some((newest, expected)) = acknowledged.last_key_value() {
+        // It may have given way to newer ones, but to no fewer than are kept.
+        let given_way = found.len() == KEPT && found[0].number > *newest;
+        let kept = marks.get(newest) == Some(expected);
+        assert!(kept || given_way, "{case}: revision {newest} is lost");
     }
     for (number, found) in &marks {
         let expected = acknowledged.get(number);
@@ -226,9 +228,10 @@ fn no_failure_and_no_crash_loses_what_was_acknowledged() {
     play(&calm, false);
     let operations = calm.0.lock().unwrap().count;
     assert!(operations > 30, "{operations} operations");
+    let mut checked = BTreeSet::new();
     for how in [How::Before, How::Half, How::After] {
         for goes_on in [false, true] {
-            for (first, length) in (0..operations).flat_map(|n| [(n, 1), (n, 2), (n, 5)]) {
+            for (first, length) in (0..operations).flat_map(|n| [(n, 1), (n, 4)]) {
                 let disk = ModelDisk::default();
                 {
                     let mut model = disk.0.lock().unwrap();
@@ -236,8 +239,13 @@ fn no_failure_and_no_crash_loses_what_was_acknowledged() {
                 }
                 play(&disk, goes_on);
                 let case = format!("{how:?} at {first}, {length} times, goes_on {goes_on}");
-                let model = disk.0.lock().unwrap();
-                model.remains.iter().for_each(|remains| check(remains, &case));
+                let mut model = disk.0.lock().unwrap();
+                for remains in std::mem::take(&mut model.remains) {
+                    if !checked.contains(&remains) {
+                        check(&remains, &case);
+                        checked.insert(remains);
+                    }
+                }
                 let last = model.acknowledged.keys().last();
                 assert!(last.is_some_and(|last| *last >= 12 - length as u64), "{case}: {last:?}");
             }

@@ -57,6 +57,8 @@ fn services_come_and_go() {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
     #[test]
     fn applying_what_changed_to_the_old_gives_the_new(from in any_map(), to in any_map()) {
         let changes = changes(&from, &to);
@@ -120,7 +122,9 @@ fn an_edit_elsewhere_keeps_what_is_live() {
             live.draining.insert(version("blue"));
         },
         |file| file.policy.rescue = false,
-        expect![[r#""#]],
+        expect![[r#"
+            blue=0 green=100; shadow blue 1 %; added []; draining ["blue"] 0; held
+        "#]],
     );
 }
 
@@ -136,7 +140,9 @@ fn the_same_shares_in_other_words_are_no_new_intention() {
             file.versions.insert(version("red"), version_plan(3));
             file.weights = weights("blue=7 red=0");
         },
-        expect![[r#""#]],
+        expect![[r#"
+            blue=0 green=100; shadow off; added ["green"]; draining [] 0
+        "#]],
     );
 }
 
@@ -149,7 +155,10 @@ fn an_edit_of_the_weights_is_the_newer_intention() {
             live.shadow = Some(ShadowRule::to(version("blue"), 10_000));
         },
         |file| file.weights = weights("blue=50 green=50"),
-        expect![[r#""#]],
+        expect![[r#"
+            blue=50 green=50; shadow blue 1 %; added []; draining [] 0
+            service `checkout`: weights are now blue=50 green=50 as the file says; live were blue=0 green=100, and the file said blue=100 green=0
+        "#]],
     );
 }
 
@@ -159,7 +168,9 @@ fn what_was_written_back_is_no_news() {
         "blue=100 green=0",
         cutover,
         |file| file.weights = weights("blue=0 green=100"),
-        expect![[r#""#]],
+        expect![[r#"
+            blue=0 green=100; shadow off; added []; draining [] 0
+        "#]],
     );
 }
 
@@ -172,7 +183,10 @@ fn an_edit_of_the_shadow_leaves_the_weights() {
             live.shadow = Some(ShadowRule::to(version("blue"), 10_000));
         },
         |file| file.shadow = Some(ShadowRule::to(version("green"), 500_000)),
-        expect![[r#""#]],
+        expect![[r#"
+            blue=0 green=100; shadow green 50 %; added []; draining [] 0
+            service `checkout`: the shadow is now green 50 % as the file says; live was blue 1 %, and the file said off
+        "#]],
     );
 }
 
@@ -194,7 +208,14 @@ fn what_names_a_version_that_is_gone_takes_the_files_value() {
             file.weights = weights("blue=100");
             file.versions.remove("green");
         },
-        expect![[r#""#]],
+        expect![[r#"
+            blue=100; shadow off; added []; draining ["blue"] 1
+            service `checkout`: weights are now blue=100 as the file says; live were blue=0 green=100, but there is no version `green` any more
+            service `checkout`: the shadow is now off as the file says; live was green 1 %, but there is no version `green` any more
+            service `checkout`: version `green` was draining and is gone
+            service `checkout`: endpoint 127.0.0.1:7 of `blue` was draining and is gone
+            service `checkout`: endpoint 127.0.0.1:2 of `green` was draining and is gone
+        "#]],
     );
 }
 
@@ -207,7 +228,9 @@ fn a_version_without_weight_may_go() {
             file.weights = weights("blue=100 green=0");
             file.versions.remove("red");
         },
-        expect![[r#""#]],
+        expect![[r#"
+            blue=70 green=30; shadow off; added []; draining [] 0
+        "#]],
     );
 }
 
@@ -225,9 +248,19 @@ fn the_files_version_wins_over_the_one_of_run_time() {
             file.versions.insert(version("green"), version_plan(2));
             file.versions.insert(version("red"), version_plan(33));
         },
-        expect![[r#""#]],
+        expect![[r#"
+            blue=50 green=50; shadow off; added []; draining [] 0
+            service `checkout`: version `red` is in the file now, otherwise than it was registered at run time; the file's is used
+        "#]],
     );
-    check_merge("blue=100", register, |_| (), expect![[r#""#]]);
+    check_merge(
+        "blue=100",
+        register,
+        |_| (),
+        expect![[r#"
+        blue=50 green=50; shadow off; added ["green", "red"]; draining [] 0
+    "#]],
+    );
 }
 
 #[test]
@@ -237,7 +270,8 @@ fn services_of_the_file_are_the_services() {
     assert!(Arc::ptr_eq(&merged.traffic["checkout"], &live["checkout"]));
     assert_eq!(merged.traffic.len(), 1);
     let notes: Vec<_> = merged.notes.iter().map(ToString::to_string).collect();
-    expect![[r#""#]].assert_eq(&notes.join("\n"));
+    expect!["service `search`: is no longer in the file; its traffic (blue=100) is dropped"]
+        .assert_eq(&notes.join("\n"));
     let fresh = merge(&plans(&[plan("blue=100")]), &TrafficMap::new());
     assert_eq!(*fresh.traffic["checkout"], traffic("blue=100"));
     assert!(fresh.notes.is_empty());

@@ -153,6 +153,7 @@ impl Rig {
             rollout: None,
             versions: plans.collect(),
             policy: ServicePolicy { timeout: Duration::from_secs(2), ..Default::default() },
+            rollout: None,
         };
         let registry = Arc::new(Registry::default());
         let route = Route {

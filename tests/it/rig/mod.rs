@@ -32,7 +32,6 @@ pub struct Builder {
     weights: String,
     service: String,
     rest: String,
-    server: String,
     version_keys: String,
 }
 
@@ -44,7 +43,6 @@ impl Rig {
             weights: String::new(),
             service: String::new(),
             rest: String::new(),
-            server: "workers = 2".to_owned(),
             version_keys: String::new(),
         }
     }
@@ -166,7 +164,6 @@ impl Rig {
     pub async fn stop(&mut self) {
         if let Some(app) = self.app.take() {
             assert!(app.shutdown().await, "requests were cut off");
-            drop(app);
         }
     }
 
@@ -221,20 +218,13 @@ impl Builder {
         self
     }
 
-    /// The `[server]` table.
-    pub fn server(mut self, keys: &str) -> Self {
-        self.server = keys.to_owned();
-        self
-    }
-
     /// Starts the proxy.
     pub async fn start(self) -> Rig {
         let (web, admin) = (free_port(), free_port());
         let place = tempfile::tempdir().unwrap();
         let mut text = format!(
-            "[server]\n{}\n[admin]\naddress = \"{admin}\"\n[log]\naccess = false\nlevel = \"off\"\n\
-             [[listener]]\nname = \"web\"\naddress = \"{web}\"\n[service.shop]\n",
-            self.server
+            "[server]\nworkers = 2\n[admin]\naddress = \"{admin}\"\n[log]\naccess = false\nlevel = \"off\"\n\
+             [[listener]]\nname = \"web\"\naddress = \"{web}\"\n[service.shop]\n"
         );
         if !self.weights.is_empty() {
             writeln!(text, "weights = {{ {} }}", self.weights).unwrap();

@@ -140,22 +140,6 @@ impl Version {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
     }
-
-    /// Comes back on the same port.
-    pub fn revive(&self) {
-        self.alive.send_replace(true);
-        let socket = socket2_reuse(self.address);
-        self.serve(socket);
-    }
-}
-
-fn socket2_reuse(address: SocketAddr) -> std::net::TcpListener {
-    use socket2::{Domain, Socket, Type};
-    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-    socket.set_reuse_address(true).unwrap();
-    socket.bind(&address.into()).unwrap();
-    socket.listen(64).unwrap();
-    socket.into()
 }
 
 async fn talk(
@@ -212,8 +196,13 @@ fn whole_request(buffer: &[u8]) -> Option<usize> {
     let head = buffer.windows(4).position(|window| window == b"\r\n\r\n")? + 4;
     let text = String::from_utf8_lossy(&buffer[..head]).to_ascii_lowercase();
     if text.contains("\r\ntransfer-encoding: chunked") {
-        let end = buffer[head..].windows(5).position(|window| window == b"0\r\n\r\n")?;
-        return Some(head + end + 5);
+        let body = &buffer[head..];
+        let last = match body.starts_with(b"0\r\n") {
+            true => 0,
+            false => body.windows(5).position(|window| window == b"\r\n0\r\n")? + 2,
+        };
+        let end = body[last..].windows(4).position(|window| window == b"\r\n\r\n")?;
+        return Some(head + last + end + 4);
     }
     let length = text
         .split("\r\ncontent-length: ")

@@ -20,6 +20,7 @@ use tokio::sync::watch;
 
 use super::AdminState;
 use super::dto::RevisionDto;
+use super::server::proxy_end;
 use crate::control::Event;
 use crate::phase::Phase;
 use crate::revision::Entry;
@@ -76,8 +77,7 @@ impl Follower {
                 Err(RecvError::Lagged(count)) => Some(named("missed", &json!({ "count": count }))),
                 Err(RecvError::Closed) => None,
             },
-            // The sender goes when the proxy ends.
-            _ = self.phase.wait_for(|_| false) => None,
+            () = proxy_end(&mut self.phase) => None,
         }
     }
 }

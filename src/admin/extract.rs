@@ -217,9 +217,7 @@ mod tests {
 
     #[test]
     fn json_that_is_none_is_400_and_json_that_does_not_fit_is_422() {
-        let deep = "[".repeat(100_000);
-        let cases =
-            [("{", 400), ("{} x", 400), (deep.as_str(), 400), ("[]", 422), ("{\"a\":1}", 422)];
+        let cases = [("{", 400), ("{} x", 400), ("[]", 422), ("{\"a\":1}", 422)];
         for (text, status) in cases {
             let problem = parse::<std::collections::BTreeMap<String, String>>(text.as_bytes());
             let response = problem.unwrap_err().into_response();

@@ -18,6 +18,8 @@ mod server;
 mod services;
 mod shadow;
 mod status;
+#[cfg(test)]
+mod tests;
 mod versions;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};

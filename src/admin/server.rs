@@ -137,7 +137,7 @@ async fn accept_all<L, S>(
         let Ok(permit) = permits.clone().acquire_owned().await else { return };
         let accepted = tokio::select! {
             accepted = accept(&listener) => accepted,
-            () = ended(&mut phase) => return,
+            () = proxy_end(&mut phase) => return,
         };
         match accepted {
             Ok(stream) => {
@@ -156,7 +156,7 @@ async fn accept_all<L, S>(
 }
 
 /// Waits until the sender of the phase is gone: the proxy has ended.
-async fn ended(phase: &mut watch::Receiver<Phase>) {
+pub(super) async fn proxy_end(phase: &mut watch::Receiver<Phase>) {
     while phase.changed().await.is_ok() {}
 }
 
@@ -172,7 +172,7 @@ where
     tokio::pin!(connection);
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
-        () = ended(&mut phase) => {
+        () = proxy_end(&mut phase) => {
             connection.as_mut().graceful_shutdown();
             connection.await
         }

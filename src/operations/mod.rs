@@ -236,17 +236,32 @@ fn traffic_of(service: &Service, history: &History, number: u64) -> Result<Traff
     Ok(restored(service, then))
 }
 
-/// The newest earlier traffic of a service that differs from what is live.
+/// The newest earlier traffic that sends users elsewhere than what is live, or, without one, that
+/// differs at all. A shadow, a drain or a hold since then must not stand between an operator and
+/// the version that served before.
 fn previous(service: &Service, history: &History) -> Option<Traffic> {
-    let of_service = history.iter().filter_map(|entry| entry.traffic.get(&service.name));
-    of_service.map(|then| restored(service, then)).find(|then| then != service.traffic.as_ref())
+    let now = service.traffic.as_ref();
+    let earlier = || {
+        let of_service = history.iter().filter_map(|entry| entry.traffic.get(&service.name));
+        of_service
+            .filter(|then| !std::ptr::eq(then.as_ref(), now))
+            .map(|then| restored(service, then))
+    };
+    let elsewhere = |then: &Traffic| {
+        then.salt != now.salt || then.table != now.table || !then.weights.same_shares(&now.weights)
+    };
+    earlier().find(elsewhere).or_else(|| earlier().find(|then| then != now))
 }
 
-/// Earlier traffic as it would be live again: nothing is held, and what the file says *now* stays
-/// the base of the next merge, so that a reload does not undo the rollback.
+/// Earlier traffic as it would be live again: nothing is held; versions registered since stay, for
+/// one may want to go forward again; and what the file says *now* stays the base of the next merge,
+/// so that a reload does not undo the rollback.
 fn restored(service: &Service, then: &Traffic) -> Traffic {
-    let mut next =
-        Traffic { hold: None, declared: service.traffic.declared.clone(), ..then.clone() };
+    let now = &service.traffic;
+    let mut next = Traffic { hold: None, declared: now.declared.clone(), ..then.clone() };
+    for (name, plan) in &now.added {
+        next.added.entry(name.clone()).or_insert_with(|| plan.clone());
+    }
     let known = version_plans(&service.plan, &next);
     let stale =
         next.weights.iter().filter(|(name, weight)| *weight == 0 && !known.contains_key(*name));

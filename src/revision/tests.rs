@@ -68,8 +68,8 @@ fn plan(text: &str) -> ServicePlan {
         shadow: None,
         sticky: None,
         pins: Vec::new(),
-        policy: ServicePolicy::default(),
         rollout: None,
+        policy: ServicePolicy::default(),
     }
 }
 

@@ -85,7 +85,7 @@ impl ChangeDto {
     pub fn new(outcome: &Outcome, dry_run: bool) -> Self {
         let unchanged = match (&outcome.before, &outcome.after) {
             (Some(before), Some(after)) => before == after,
-            _ => outcome.changes.is_empty(),
+            _ => outcome.switched_in.is_none(),
         };
         let both = outcome.before.as_ref().zip(outcome.after.as_ref());
         let moves = both.map(|(before, after)| moves(before, after)).unwrap_or_default();

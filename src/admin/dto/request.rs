@@ -334,7 +334,7 @@ pub struct HealthBody {
     healthy_after: Option<u32>,
     /// By default 3.
     unhealthy_after: Option<u32>,
-    /// JSON pointers into the probe's body, and the values they must hold.
+    /// Paths into the probe's JSON, `$.a.b` or `/a/b`, and the values they must hold.
     #[serde(default)]
     expect: BTreeMap<String, Value>,
 }
@@ -347,6 +347,8 @@ impl TryFrom<HealthBody> for HealthPlan {
         if !body.path.starts_with('/') || !body.path.chars().all(visible) {
             return Err(invalid("`health.path` is no path; write e.g. `/health/ready`"));
         }
+        let conditions: Result<_, Problem> =
+            body.expect.into_iter().map(|(at, wanted)| Ok((pointer(&at)?, wanted))).collect();
         let time = |key: &str, text: Option<String>, default: u64| match text {
             Some(text) => match parse_duration(key, &text)? {
                 Duration::ZERO => Err(invalid(format!("`{key}` must not be 0"))),
@@ -363,9 +365,24 @@ impl TryFrom<HealthBody> for HealthPlan {
             timeout: time("health.timeout", body.timeout, 1)?,
             healthy_after: count("health.healthy_after", body.healthy_after, 2)?,
             unhealthy_after: count("health.unhealthy_after", body.unhealthy_after, 3)?,
-            expect: body.expect.into_iter().collect(),
+            expect: conditions?,
             path: body.path,
         })
+    }
+}
+
+/// The JSON pointer for `/a/b` itself or for the configuration's `$.a.b`.
+fn pointer(text: &str) -> Result<String, Problem> {
+    let is_name = |step: &str| {
+        !step.is_empty() && step.chars().all(|c| c.is_alphanumeric() || c == '_' || c == '-')
+    };
+    match text.strip_prefix("$.") {
+        None if text.starts_with('/') => Ok(text.to_owned()),
+        Some(path) if path.split('.').all(is_name) => Ok(format!("/{}", path.replace('.', "/"))),
+        _ => {
+            let text = text.escape_debug();
+            Err(invalid(format!("`{text}` is no path into JSON; write `$.a.b` or `/a/b`")))
+        }
     }
 }
 
@@ -454,5 +471,38 @@ impl HeadersDto {
             Self::Map(map) => map.into_iter().collect(),
             Self::Pairs(pairs) => pairs,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_have_units() {
+        let cases = [("64KiB", Some(65_536)), ("12", Some(12)), ("3 MB", Some(3_000_000))];
+        for (text, bytes) in cases.into_iter().chain([("much", None), ("1TiB", None), ("-1", None)])
+        {
+            assert_eq!(SizeDto::Text(text.into()).bytes(), bytes, "{text}");
+        }
+        assert_eq!(SizeDto::Text(format!("{}GiB", u64::MAX)).bytes(), None);
+    }
+
+    #[test]
+    fn paths_into_json_become_pointers() {
+        for (text, expect) in [("$.checks.database", "/checks/database"), ("/a/0", "/a/0")] {
+            assert_eq!(pointer(text).ok().as_deref(), Some(expect));
+        }
+        for wrong in ["", "$", "$.", "$.a..b", "a.b", "$.a[0]"] {
+            assert!(pointer(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn health_that_is_null_is_not_health_left_out() {
+        let read = |text: &str| serde_json::from_str::<VersionBody>(text).unwrap().health;
+        assert!(read(r#"{"endpoints": []}"#).is_none());
+        assert!(matches!(read(r#"{"endpoints": [], "health": null}"#), Some(None)));
+        assert!(matches!(read(r#"{"endpoints": [], "health": {"path": "/"}}"#), Some(Some(_))));
     }
 }

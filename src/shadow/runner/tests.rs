@@ -150,9 +150,9 @@ impl Rig {
             shadow: Some(rule),
             sticky: None,
             pins: Vec::new(),
+            rollout: None,
             versions: plans.collect(),
             policy: ServicePolicy { timeout: Duration::from_secs(2), ..Default::default() },
-            rollout: None,
         };
         let registry = Arc::new(Registry::default());
         let route = Route {

@@ -1,0 +1,8 @@
+//! The API as a caller sees it: requests in, statuses and JSON out, without sockets or workers.
+
+mod reading;
+mod rig;
+mod traffic;
+mod versions;
+
+use self::rig::Rig;

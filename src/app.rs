@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Mutex, watch};
+use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::{Mutex, broadcast, watch};
 use tokio::task::JoinSet;
 
 use crate::admin::{self, AdminState};
@@ -83,7 +84,9 @@ struct Inner {
     listeners: Mutex<BTreeMap<ListenerName, Open>>,
     /// The files that were read last: what the watcher looks at.
     sources: std::sync::Mutex<Vec<PathBuf>>,
+    /// Of the content that was read last, and of that which is in force.
     fingerprint: std::sync::Mutex<u64>,
+    adopted: std::sync::Mutex<u64>,
 }
 
 /// A listener that is bound.
@@ -160,6 +163,7 @@ impl App {
             listeners: Mutex::default(),
             sources: std::sync::Mutex::new(loaded.sources),
             fingerprint: std::sync::Mutex::new(loaded.fingerprint),
+            adopted: std::sync::Mutex::new(loaded.fingerprint),
         });
         let (phase, watched) = watch::channel(Phase::Starting);
         let mut tasks = JoinSet::new();
@@ -181,6 +185,7 @@ impl App {
         inner.look_at_endpoints().await;
         inner.listen(bound).await;
         phase.send_replace(Phase::Running);
+        tasks.spawn(follow_revisions(inner.clone(), control.subscribe()));
         tasks.spawn(follow_files(inner.clone()));
         let number = control.current().number;
         let services = config.services.len();
@@ -321,6 +326,17 @@ async fn shadows_task(shared: Arc<Shared>, comparisons: crate::shadow::Compariso
     shared.shadows.run(comparisons).await;
 }
 
+/// Looks at the endpoints of every new revision, whoever made it.
+async fn follow_revisions(inner: Arc<Inner>, mut events: broadcast::Receiver<Event>) {
+    loop {
+        match events.recv().await {
+            Ok(Event::Revision(_)) | Err(RecvError::Lagged(_)) => inner.reconcile(),
+            Ok(_) => {}
+            Err(RecvError::Closed) => return,
+        }
+    }
+}
+
 /// Rereads the configuration whenever its files change.
 async fn follow_files(inner: Arc<Inner>) {
     let look = inner.clone();
@@ -328,7 +344,7 @@ async fn follow_files(inner: Arc<Inner>) {
     loop {
         // Looked at before waiting too: an edit may have come since the file was read.
         inner.reload_certs().await;
-        let before = *inner.fingerprint.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let before = *lock(&inner.fingerprint);
         if config::fingerprint(&inner.path) != Some(before) {
             // The outcome is logged where it is known.
             let _ = inner.reload(&Author::new("file")).await;
@@ -342,17 +358,24 @@ async fn follow_files(inner: Arc<Inner>) {
 impl Inner {
     fn watched_files(&self) -> Vec<PathBuf> {
         let mut files = vec![self.path.clone()];
-        let sources = self.sources.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let sources = lock(&self.sources);
         files.extend(sources.iter().cloned());
         files
     }
 
     async fn look_at_endpoints(&self) {
-        let snapshot = self.control.current();
-        self.resolver.reconcile(&snapshot.snapshot);
-        self.resolver.first_round(&snapshot.snapshot, FIRST_LOOK_MAX).await;
-        self.prober.reconcile(&snapshot.snapshot);
+        let current = self.control.current();
+        self.resolver.reconcile(&current.snapshot);
+        self.resolver.first_round(&current.snapshot, FIRST_LOOK_MAX).await;
+        self.prober.reconcile(&current.snapshot);
         self.prober.first_round(FIRST_LOOK_MAX).await;
+    }
+
+    /// Probes and resolves what the revision in force names, and nothing else.
+    fn reconcile(&self) {
+        let current = self.control.current();
+        self.resolver.reconcile(&current.snapshot);
+        self.prober.reconcile(&current.snapshot);
     }
 
     async fn listen(&self, bound: Vec<Bound>) {
@@ -392,6 +415,9 @@ impl Inner {
             }
         };
         self.remember(Some(loaded.fingerprint));
+        if loaded.fingerprint == *lock(&self.adopted) {
+            return Ok(self.control.keep().await);
+        }
         let config = loaded.config;
         let running = self.control.state().await.config.clone();
         if let Some(text) = needs_restart(&running, &config) {
@@ -405,18 +431,14 @@ impl Inner {
             adopted.map_err(|refusal: Refusal| ReloadError::Refused(refusal.to_string()))?;
         self.level.set(level);
         self.replace_listeners(&kept, bound).await;
-        let snapshot = self.control.current();
-        self.resolver.reconcile(&snapshot.snapshot);
-        self.prober.reconcile(&snapshot.snapshot);
-        *self.sources.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = loaded.sources;
+        *lock(&self.sources) = loaded.sources;
+        *lock(&self.adopted) = loaded.fingerprint;
         Ok(outcome)
     }
 
     fn remember(&self, fingerprint: Option<u64>) {
         if let Some(seen) = fingerprint {
-            let mut known =
-                self.fingerprint.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-            *known = seen;
+            *lock(&self.fingerprint) = seen;
         }
     }
 
@@ -476,6 +498,11 @@ impl Inner {
             }
         }
     }
+}
+
+/// Nothing panics while one of these is held, so that a poisoned one still holds a whole value.
+fn lock<T>(mutex: &std::sync::Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
 /// What differs and cannot be changed while running.

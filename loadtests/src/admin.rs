@@ -167,7 +167,8 @@ mod tests {
              tidegate_revision 12\n"
                 .to_owned(),
         );
-        let cases: [(&str, &[(&str, &str)], f64); 5] = [
+        type Case<'a> = (&'a str, &'a [(&'a str, &'a str)], f64);
+        let cases: [Case<'_>; 5] = [
             ("http_requests_total", &[], 13.0),
             ("http_requests_total", &[("version", "green")], 8.0),
             ("http_requests_total", &[("service", "shop"), ("status", "502")], 1.0),

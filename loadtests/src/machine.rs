@@ -19,9 +19,10 @@ pub const PROXY_CORE: usize = 1;
 /// Kernel ticks a second in `/proc/stat`; fixed at 100 by the Linux interface to user space.
 const TICK: Duration = Duration::from_millis(10);
 
-/// Cores this machine has.
+/// Cores this machine has, whatever this process is tied to.
 pub fn cores() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from)
+    let text = fs::read_to_string("/proc/stat").unwrap_or_default();
+    text.lines().filter(|line| line.starts_with("cpu")).count().saturating_sub(1).max(1)
 }
 
 /// Ties the calling thread, and every thread and process it starts from now on, to one core. Does

@@ -26,7 +26,7 @@ use scenario::{ALL, Context, Scenario};
 
 /// Drives a built Tidegate with real load and says whether its promises hold.
 #[derive(Debug, Parser)]
-#[command(name = "tidegate-loadtests", version)]
+#[command(name = "tidegate-loadtests", version, after_help = scenario::overview())]
 struct Arguments {
     /// What to run; `all` runs every scenario but the smoke test.
     #[arg(value_parser = selection, value_name = "SCENARIO")]

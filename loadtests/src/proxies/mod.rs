@@ -23,8 +23,6 @@ const POLL: Duration = Duration::from_millis(5);
 /// A child process that ends, with its own children, when this value is dropped.
 pub struct Process {
     child: Child,
-    /// The process and its descendants, as known since it was ready.
-    pids: Vec<u32>,
 }
 
 impl Process {
@@ -44,8 +42,7 @@ impl Process {
             let program = command.get_program().to_string_lossy();
             io::Error::new(error.kind(), format!("cannot start {program}: {error}"))
         })?;
-        let pids = vec![child.id()];
-        Ok(Process { child, pids })
+        Ok(Process { child })
     }
 
     /// Waits until `ready` says so; a program that ends before is an error that shows its output.
@@ -60,13 +57,12 @@ impl Process {
             }
             std::thread::sleep(POLL);
         }
-        self.pids = machine::family(self.child.id());
         Ok(())
     }
 
-    /// The process and its descendants.
-    pub fn pids(&self) -> &[u32] {
-        &self.pids
+    /// The process and its descendants as of now: workers may come after their listener.
+    pub fn pids(&self) -> Vec<u32> {
+        machine::family(self.child.id())
     }
 
     /// Whether it still runs.
@@ -95,7 +91,7 @@ impl Drop for Process {
             std::thread::sleep(POLL);
         }
         if self.is_running() {
-            for pid in self.pids.iter().filter_map(|pid| Pid::from_raw(*pid as i32)) {
+            for pid in self.pids().into_iter().filter_map(|pid| Pid::from_raw(pid as i32)) {
                 let _ = kill_process(pid, Signal::KILL);
             }
             let _ = self.child.wait();

@@ -160,6 +160,7 @@ fn haproxy(upstreams: &Upstreams, workers: usize, tuning: Tuning, listener: Sock
         "global
     nbthread {workers}
     maxconn {maxconn}
+    no strict-limits
 {tune}
 defaults
     mode http
@@ -179,8 +180,8 @@ backend shop
     server blue {blue} weight {much} pool-max-conn 256
     server green {green} weight {little} pool-max-conn 256
 ",
-        // A proxied connection holds two files.
-        maxconn = machine::file_limit() / 2 - 100 + machine::file_limit() / 16,
+        // An idle client holds one file, not the two that haproxy reckons with.
+        maxconn = machine::file_limit() / 4 * 3,
     )
 }
 

@@ -125,8 +125,8 @@ impl Subject {
     pub fn pids(&mut self) -> Vec<u32> {
         match self {
             Subject::Direct(_) => Vec::new(),
-            Subject::Tidegate(tidegate) => tidegate.process().pids().to_vec(),
-            Subject::Peer(peer) => peer.process.pids().to_vec(),
+            Subject::Tidegate(tidegate) => tidegate.process().pids(),
+            Subject::Peer(peer) => peer.process.pids(),
         }
     }
 }

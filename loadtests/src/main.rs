@@ -1,1 +1,105 @@
-fn main() {}
+//! `tidegate-loadtests`: drives a built Tidegate with real load and says whether its promises hold.
+//!
+//! A scenario starts everything it needs on the loopback address (backends and clients inside this
+//! process, the proxies as child processes with files of their own), prints a table and ends with exit
+//! code 0 when every promise held, 1 when one was broken, 2 when it could not be run.
+
+mod admin;
+mod backend;
+mod client;
+mod http;
+mod machine;
+mod params;
+mod proxies;
+mod report;
+mod scenario;
+mod stats;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use params::Wishes;
+use report::Report;
+use scenario::{ALL, Context, Scenario};
+
+/// Drives a built Tidegate with real load and says whether its promises hold.
+#[derive(Debug, Parser)]
+#[command(name = "tidegate-loadtests", version, after_help = scenario::overview())]
+struct Arguments {
+    /// What to run; `all` runs every scenario but the smoke test.
+    #[arg(value_parser = selection, value_name = "SCENARIO")]
+    scenario: Selection,
+    /// The Tidegate to test.
+    #[arg(long, value_name = "PATH", default_value = "target/release/tidegate")]
+    tidegate: PathBuf,
+    /// Length of a sample or of a whole run, whichever the scenario has.
+    #[arg(long, value_name = "N")]
+    seconds: Option<f64>,
+    /// Samples of each kind, or repetitions.
+    #[arg(long, value_name = "N")]
+    rounds: Option<u32>,
+    /// Whom the baseline measures: direct, tidegate, nginx, haproxy.
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    peers: Vec<String>,
+    /// Prints JSON.
+    #[arg(long)]
+    json: bool,
+    /// Short runs: whether everything works, not how fast.
+    #[arg(long)]
+    quick: bool,
+}
+
+#[derive(Debug, Clone)]
+enum Selection {
+    All,
+    One(Scenario),
+}
+
+fn selection(text: &str) -> Result<Selection, String> {
+    match text {
+        "all" => Ok(Selection::All),
+        name => clap::ValueEnum::from_str(name, false).map(Selection::One).map_err(|_| {
+            let names: Vec<String> = Scenario::names().collect();
+            format!("there is no scenario `{name}`; there are: {}, all", names.join(", "))
+        }),
+    }
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    machine::raise_file_limit();
+    let Arguments { tidegate, seconds, rounds, peers, json, quick, .. } = arguments;
+    let context = Context { tidegate, wishes: Wishes { quick, seconds, rounds }, peers };
+    let chosen = match arguments.scenario {
+        Selection::All => ALL.to_vec(),
+        Selection::One(scenario) => vec![scenario],
+    };
+    let mut reports = Vec::new();
+    for scenario in chosen {
+        match scenario.run(&context) {
+            Ok(report) => {
+                if !json {
+                    println!("{}", report.text());
+                }
+                reports.push(report);
+            }
+            Err(error) => {
+                eprintln!("tidegate-loadtests: {}: {error}", scenario.name());
+                return ExitCode::from(2);
+            }
+        }
+    }
+    if json {
+        print_json(&reports);
+    }
+    ExitCode::from(u8::from(!reports.iter().all(Report::holds)))
+}
+
+fn print_json(reports: &[Report]) {
+    match serde_json::to_string_pretty(reports) {
+        Ok(text) => println!("{text}"),
+        Err(error) => eprintln!("tidegate-loadtests: {error}"),
+    }
+}

@@ -42,15 +42,19 @@ enum After {
 /// A client connection between two requests. Small: ten thousand of these may be waiting.
 struct Connection {
     worker: Rc<Worker>,
-    seat: Seat,
+    seat: Rc<Seat>,
     client: Client,
     alarm: Alarm,
 }
 
 /// Serves a connection until either side ends it.
 pub async fn serve(worker: Rc<Worker>, seat: Seat, stream: Stream) {
-    let mut connection =
-        Connection { worker, seat, client: Client::new(stream), alarm: Alarm::default() };
+    let mut connection = Connection {
+        worker,
+        seat: Rc::new(seat),
+        client: Client::new(stream),
+        alarm: Alarm::default(),
+    };
     let mut first = true;
     loop {
         let mut scratch = match connection.next_head(first).await {
@@ -147,7 +151,8 @@ impl Connection {
         let Scratch { request, response, out } = scratch;
         let edge = self.worker.lease();
         let client = admit::client_of(&edge.snapshot.edge, self.seat.peer_ip(), &request.fields);
-        let listener = self.seat.listener.clone();
+        let seat = self.seat.clone();
+        let listener = &seat.listener;
         let mut cx = RequestCx::open(&self.worker, request, client, listener.plan.name.as_str());
         let limits = &listener.plan.limits;
         let mut upload =

@@ -78,10 +78,11 @@ async fn decide(
         }
         Action::Forward { index, .. } => *index,
     };
-    let service = entry.snapshot.services[place].clone();
+    // Borrowed from the lease: cloning what workers share would make them wait for each other.
+    let service = &entry.snapshot.services[place];
     let mut place = place;
     if service.hold.is_some() {
-        hold::wait(&cx.worker, &service, head.method).await?;
+        hold::wait(&cx.worker, service, head.method).await?;
         cx.lease = cx.worker.lease();
         let gone = ProxyError::new(Reason::NoRoute);
         place = cx.lease.snapshot.place_of(&service.name).ok_or(gone)?;

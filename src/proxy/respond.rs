@@ -2,7 +2,7 @@
 
 use std::future::poll_fn;
 use std::task::Poll;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::alarm::Alarm;
 use super::assign::id_text;
@@ -152,10 +152,10 @@ pub async fn carry(
 ) -> Result<(), Fault> {
     let worker = cx.worker.clone();
     let mut encoder = Encoder::new(framing);
-    let mut written = 0;
     let mut more = true;
-    let mut since = clock::now();
     loop {
+        // The clock is read only once there is something to wait for.
+        let mut since = None;
         // A piece of the body; meanwhile the request body goes on.
         let came = poll_fn(|task| {
             if !attempt.is_sent() {
@@ -168,10 +168,12 @@ pub async fn carry(
             match attempt.poll_piece(task) {
                 Poll::Ready(came) => Poll::Ready(came.map_err(Fault::from)),
                 // What was read so far goes out before waiting for more.
-                Poll::Pending if written < out.len() => Poll::Ready(Ok(true)),
-                Poll::Pending => alarm
-                    .poll(task, since + patience.read)
-                    .map(|()| Err(Fault::from(UpstreamFault::Timeout))),
+                Poll::Pending if !out.is_empty() => Poll::Ready(Ok(true)),
+                Poll::Pending => {
+                    let since = *since.get_or_insert_with(clock::now);
+                    let late = || Err(Fault::from(UpstreamFault::Timeout));
+                    alarm.poll(task, since + patience.read).map(|()| late())
+                }
             }
         });
         more = more && came.await?;
@@ -181,8 +183,10 @@ pub async fn carry(
         if !piece.is_empty() {
             encoder.begin_data(out, piece.len()).map_err(broken)?;
         }
-        // A framed piece is joined with what is around it; a large plain one stays where it lies.
-        let joined = encoder.is_framed() || out.len() - written + piece.len() <= JOIN_BYTES_MAX;
+        // A framed piece is joined with what is around it; a large plain one stays where it lies,
+        // unless the request body still goes up: then both must move while the client reads.
+        let joined =
+            encoder.is_framed() || !attempt.is_sent() || out.len() + piece.len() <= JOIN_BYTES_MAX;
         if joined {
             out.extend_from_slice(piece);
             if !piece.is_empty() {
@@ -192,36 +196,82 @@ pub async fn carry(
         let complete = !more || attempt.is_complete();
         if complete {
             encoder.finish(out, attempt.trailers()).map_err(broken)?;
-            cx.bytes_out += (out.len() - written + if joined { 0 } else { piece.len() }) as u64;
+            cx.bytes_out += (out.len() + if joined { 0 } else { piece.len() }) as u64;
             cx.bytes_in = upload.received;
             cx.close(status);
             cx.tap.complete();
         }
         let body = if joined { &[][..] } else { piece };
         if !complete {
-            cx.bytes_out += (out.len() - written + body.len()) as u64;
+            cx.bytes_out += (out.len() + body.len()) as u64;
         }
-        let mut stalled = clock::now();
-        let mut seen = written;
-        poll_fn(|task| {
-            let wrote = client.poll_write(task, out, body, &mut written);
-            if wrote.is_pending() {
-                if written != seen {
-                    (seen, stalled) = (written, clock::now());
-                }
-                return match alarm.poll(task, stalled + patience.send) {
-                    Poll::Ready(()) => Poll::Ready(Err(ClientFault::Slow)),
-                    Poll::Pending => Poll::Pending,
-                };
-            }
-            wrote
-        })
-        .await?;
+        if joined && !attempt.is_sent() {
+            write_both_ways(cx, client, upload, attempt, alarm, out, patience).await?;
+        } else {
+            write_down(client, alarm, (out, body), patience.send).await?;
+        }
         out.clear();
-        written = 0;
         if complete {
             return Ok(());
         }
-        since = clock::now();
     }
+}
+
+/// Writes what waits, for as long as the client takes some of it in time.
+async fn write_down(
+    client: &mut Client,
+    alarm: &mut Alarm,
+    (out, body): (&[u8], &[u8]),
+    patience: Duration,
+) -> Result<(), Fault> {
+    let mut written = 0;
+    let mut stalled: Option<(usize, Instant)> = None;
+    poll_fn(|task| {
+        let wrote = client.poll_write(task, out, body, &mut written);
+        if wrote.is_ready() {
+            return wrote.map_err(Fault::from);
+        }
+        let since = match stalled {
+            Some((at, since)) if at == written => since,
+            _ => clock::now(),
+        };
+        stalled = Some((written, since));
+        alarm.poll(task, since + patience).map(|()| Err(ClientFault::Slow.into()))
+    })
+    .await
+}
+
+/// Writes what waits while the request body goes on: a client that sends all before it reads, and
+/// an upstream that answers meanwhile, must not wait for each other.
+async fn write_both_ways(
+    cx: &mut RequestCx,
+    client: &mut Client,
+    upload: &mut Upload,
+    attempt: &mut Attempt,
+    alarm: &mut Alarm,
+    out: &[u8],
+    patience: Patience,
+) -> Result<(), Fault> {
+    let worker = cx.worker.clone();
+    let mut written = 0;
+    let mut stalled: Option<(u64, Instant)> = None;
+    poll_fn(|task| {
+        let wrote = client.poll_write(task, out, &[], &mut written);
+        if wrote.is_ready() {
+            return wrote.map_err(Fault::from);
+        }
+        let mut body = ClientBody { client, upload, buffers: &worker.buffers };
+        let mut body = cx.tap.tee(&mut body);
+        if let Poll::Ready(Err(fault)) = attempt.poll_upload(task, &mut body) {
+            return Poll::Ready(Err(fault));
+        }
+        let moved = written as u64 + attempt.uploaded();
+        let since = match stalled {
+            Some((at, since)) if at == moved => since,
+            _ => clock::now(),
+        };
+        stalled = Some((moved, since));
+        alarm.poll(task, since + patience.send).map(|()| Err(ClientFault::Slow.into()))
+    })
+    .await
 }

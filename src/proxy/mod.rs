@@ -60,6 +60,9 @@ async fn decide(
     max_body: Option<u64>,
 ) -> Result<Decision, ProxyError> {
     let view = RequestView::from(head);
+    if !seat.is_for(head.host()) {
+        return Err(ProxyError::new(Reason::Misdirected));
+    }
     if let (Framing::Length(length), Some(max)) = (head.framing, max_body)
         && length > max
     {

@@ -11,4 +11,5 @@ mod rig;
 mod routing;
 mod shadow;
 mod tidy;
+mod tls;
 mod wire;

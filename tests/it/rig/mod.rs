@@ -1,6 +1,7 @@
 //! A proxy with scripted versions behind it, its clients and its admin API.
 
 mod client;
+mod tls;
 mod version;
 
 use std::fmt::Write as _;
@@ -12,6 +13,7 @@ use serde_json::Value;
 use tidegate::app::App;
 
 pub use self::client::{Answer, Client};
+pub use self::tls::{Identity, connect_tls};
 pub use self::version::{Script, Version, says};
 
 /// Nothing in a test takes as long as this; waiting longer is a failure with a name.
@@ -33,6 +35,8 @@ pub struct Builder {
     service: String,
     rest: String,
     version_keys: String,
+    listener: String,
+    files: Vec<(String, String)>,
 }
 
 impl Rig {
@@ -44,6 +48,8 @@ impl Rig {
             service: String::new(),
             rest: String::new(),
             version_keys: String::new(),
+            listener: String::new(),
+            files: Vec::new(),
         }
     }
 
@@ -218,13 +224,32 @@ impl Builder {
         self
     }
 
+    /// More keys of the listener.
+    pub fn listener(mut self, keys: &str) -> Self {
+        writeln!(self.listener, "{keys}").unwrap();
+        self
+    }
+
+    /// A file beside the configuration.
+    pub fn file(mut self, name: &str, text: &str) -> Self {
+        self.files.push((name.to_owned(), text.to_owned()));
+        self
+    }
+
+    /// A certificate and its key beside the configuration: `NAME.pem` and `NAME.key`.
+    pub fn identity(self, name: &str, identity: &Identity) -> Self {
+        self.file(&format!("{name}.pem"), &identity.cert)
+            .file(&format!("{name}.key"), &identity.key)
+    }
+
     /// Starts the proxy.
     pub async fn start(self) -> Rig {
         let (web, admin) = (free_port(), free_port());
         let place = tempfile::tempdir().unwrap();
         let mut text = format!(
             "[server]\nworkers = 2\n[admin]\naddress = \"{admin}\"\n[log]\naccess = false\nlevel = \"off\"\n\
-             [[listener]]\nname = \"web\"\naddress = \"{web}\"\n[service.shop]\n"
+             [[listener]]\nname = \"web\"\naddress = \"{web}\"\n{}[service.shop]\n",
+            self.listener
         );
         if !self.weights.is_empty() {
             writeln!(text, "weights = {{ {} }}", self.weights).unwrap();
@@ -253,6 +278,9 @@ impl Builder {
             text += "[[route]]\nname = \"all\"\nservice = \"shop\"\n";
         }
         std::fs::write(place.path().join("tidegate.toml"), text).unwrap();
+        for (name, text) in &self.files {
+            std::fs::write(place.path().join(name), text).unwrap();
+        }
         let mut rig = Rig { app: None, web, admin, place, versions: self.versions };
         let app = App::start(&rig.config(), |_| None).await;
         rig.app = Some(app.unwrap_or_else(|error| panic!("{error}")));

@@ -9,6 +9,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
+use tokio_rustls::TlsAcceptor;
+
+use super::client::Wire;
 
 /// What a version does with each request.
 #[derive(Debug, Clone)]
@@ -21,6 +24,7 @@ pub struct Script {
     gate: Option<Arc<Notify>>,
     then_close: bool,
     silent: bool,
+    tls: Option<Arc<rustls::ServerConfig>>,
 }
 
 /// Answers 200 with this body.
@@ -33,6 +37,7 @@ pub fn says(body: &str) -> Script {
         gate: None,
         then_close: false,
         silent: false,
+        tls: None,
     }
 }
 
@@ -64,6 +69,12 @@ impl Script {
     /// Closes after each answer; with no answer at all when `raw` is empty.
     pub fn closing(mut self) -> Self {
         self.then_close = true;
+        self
+    }
+
+    /// Speaks TLS.
+    pub fn over_tls(mut self, config: Arc<rustls::ServerConfig>) -> Self {
+        self.tls = Some(config);
         self
     }
 
@@ -111,8 +122,19 @@ impl Version {
                 let (seen, requests, script) = (seen.clone(), requests.clone(), script.clone());
                 let mut alive = alive.clone();
                 tokio::spawn(async move {
+                    let talking = async {
+                        match script.tls.clone() {
+                            None => talk(stream, script, seen, requests).await,
+                            Some(config) => {
+                                let shaken = TlsAcceptor::from(config).accept(stream).await;
+                                if let Ok(stream) = shaken {
+                                    talk(stream, script, seen, requests).await;
+                                }
+                            }
+                        }
+                    };
                     tokio::select! {
-                        () = talk(stream, script, seen, requests) => {}
+                        () = talking => {}
                         _ = alive.wait_for(|alive| !alive) => {}
                     }
                 });
@@ -143,7 +165,7 @@ impl Version {
 }
 
 async fn talk(
-    mut stream: TcpStream,
+    mut stream: impl Wire,
     script: Script,
     seen: Arc<Mutex<Vec<String>>>,
     requests: Arc<AtomicU64>,
@@ -178,7 +200,7 @@ async fn talk(
 }
 
 /// One request with its body, decoded by length or chunks.
-async fn read_request(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Option<String> {
+async fn read_request(stream: &mut impl Wire, buffer: &mut Vec<u8>) -> Option<String> {
     let mut piece = [0; 16_384];
     loop {
         if let Some(whole) = whole_request(buffer) {

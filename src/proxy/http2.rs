@@ -1,5 +1,6 @@
 //! HTTP/2 clients: hyper speaks the protocol, the request path is the same.
 
+use std::cell::Cell;
 use std::convert::Infallible;
 use std::fmt;
 use std::future::{Future, poll_fn};
@@ -21,7 +22,7 @@ use super::body::{BodySource, Progress};
 use super::buffers::Scratch;
 use super::context::RequestCx;
 use super::cork::Cork;
-use super::error::{ClientFault, ProxyError, Reason};
+use super::error::{ClientFault, Fault, ProxyError, Reason, UpstreamFault};
 use super::forward::{self, Outgoing};
 use super::listener::Seat;
 use super::upstream_h2::{LocalExecutor, map_of};
@@ -37,6 +38,9 @@ const STREAMS_MAX: u32 = 128;
 /// A keep-alive ping is sent to a client that was silent for so long, and answered within.
 const PING_EVERY: Duration = Duration::from_secs(30);
 
+/// How long a client without open streams may take to hear that it should leave.
+const LEAVE_MAX: Duration = Duration::from_secs(2);
+
 /// Serves a connection until either side ends it.
 pub async fn serve(worker: Rc<Worker>, seat: Seat, stream: Stream) {
     let seat = Rc::new(seat);
@@ -50,26 +54,84 @@ pub async fn serve(worker: Rc<Worker>, seat: Seat, stream: Stream) {
         .max_local_error_reset_streams(64)
         .keep_alive_interval(PING_EVERY)
         .keep_alive_timeout(PING_EVERY);
+    let streams = Streams::default();
     let service = {
-        let (worker, seat) = (worker.clone(), seat.clone());
+        let (worker, seat, streams) = (worker.clone(), seat.clone(), streams.clone());
         service_fn(move |request| {
-            let (worker, seat) = (worker.clone(), seat.clone());
-            async move { Ok::<_, Infallible>(answer(worker, seat, request).await) }
+            let (worker, seat, stream) = (worker.clone(), seat.clone(), streams.begin());
+            async move {
+                let mut response = answer(worker, seat, request).await;
+                response.body_mut()._stream = Some(stream);
+                Ok::<_, Infallible>(response)
+            }
         })
     };
     let io = TokioIo::new(Cork::new(stream));
     let mut connection = std::pin::pin!(builder.serve_connection(io, service));
+    let mut alarm = Alarm::default();
     let mut leaving = false;
+    let mut begun = false;
+    let mut quiet: Option<Instant> = None;
     let ended = poll_fn(|task| {
-        if worker.is_draining() && !leaving {
+        loop {
+            if worker.is_draining() && !leaving {
+                leaving = true;
+                connection.as_mut().graceful_shutdown();
+            }
+            worker.wake_on_drain(seat.id, task.waker());
+            if let Poll::Ready(ended) = connection.as_mut().poll(task) {
+                return Poll::Ready(ended);
+            }
+            if streams.open() > 0 {
+                quiet = None;
+                begun = true;
+                return Poll::Pending;
+            }
+            let since = *quiet.get_or_insert_with(clock::now);
+            let limit = match (begun, leaving) {
+                (true, false) => limits.idle_timeout,
+                (true, true) => LEAVE_MAX,
+                // As with HTTP/1: a new connection has as long as a head may take, and none when
+                // it must go. hyper would wait for its first bytes for ever.
+                (false, false) => limits.header_timeout,
+                (false, true) => return Poll::Ready(Ok(())),
+            };
+            ready!(alarm.poll(task, since + limit));
+            if leaving {
+                return Poll::Ready(Ok(()));
+            }
             leaving = true;
+            quiet = None;
             connection.as_mut().graceful_shutdown();
         }
-        worker.wake_on_drain(seat.id, task.waker());
-        connection.as_mut().poll(task)
     });
     if let Err(error) = ended.await {
         tracing::debug!(%error, "an HTTP/2 connection ended");
+    }
+}
+
+/// Counts a connection's open streams.
+#[derive(Debug, Clone, Default)]
+struct Streams(Rc<Cell<usize>>);
+
+/// One open stream; ends when dropped.
+#[derive(Debug)]
+struct OpenStream(Streams);
+
+impl Streams {
+    fn begin(&self) -> OpenStream {
+        self.0.set(self.open() + 1);
+        OpenStream(self.clone())
+    }
+
+    fn open(&self) -> usize {
+        self.0.get()
+    }
+}
+
+impl Drop for OpenStream {
+    fn drop(&mut self) {
+        self.0.0.set(self.0.open() - 1);
     }
 }
 
@@ -114,12 +176,12 @@ async fn answer(
                 attempt: *attempt,
                 body,
                 alarm,
-                since: clock::now(),
+                waiting: None,
                 patience: read.unwrap_or(limits.send_timeout),
                 trailers_sent: false,
             };
             worker.buffers.give_scratch(scratch);
-            response.map(|()| DownBody { kind: Kind::Stream(Box::new(streaming)) })
+            response.map(|()| DownBody::of(Kind::Stream(Box::new(streaming))))
         }
         Err(error) => {
             cx.reason = Some(error.reason);
@@ -299,6 +361,7 @@ impl std::error::Error for BrokenOff {}
 #[derive(Debug)]
 pub struct DownBody {
     kind: Kind,
+    _stream: Option<OpenStream>,
 }
 
 #[derive(Debug)]
@@ -314,18 +377,23 @@ struct Streaming {
     attempt: Attempt,
     body: StreamBody,
     alarm: Alarm,
-    since: Instant,
+    /// Since when the upstream is waited for. While the client takes nothing, nobody waits.
+    waiting: Option<Instant>,
     patience: Duration,
     trailers_sent: bool,
 }
 
 impl DownBody {
+    fn of(kind: Kind) -> Self {
+        Self { kind, _stream: None }
+    }
+
     fn empty() -> Self {
-        Self { kind: Kind::Text(None) }
+        Self::of(Kind::Text(None))
     }
 
     fn text(text: String) -> Self {
-        Self { kind: Kind::Text(Some(text.into())) }
+        Self::of(Kind::Text(Some(text.into())))
     }
 }
 
@@ -359,17 +427,20 @@ impl Streaming {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
         if !self.attempt.is_sent()
-            && let Poll::Ready(Err(_)) =
+            && let Poll::Ready(Err(fault)) =
                 self.attempt.poll_upload(cx, &mut self.cx.tap.tee(&mut self.body))
         {
-            return Poll::Ready(Some(Err(BrokenOff(Reason::ClientGone))));
+            return Poll::Ready(Some(Err(self.broke(fault))));
         }
-        match self.attempt.poll_piece(cx) {
+        let came = self.attempt.poll_piece(cx);
+        if came.is_ready() {
+            self.waiting = None;
+        }
+        match came {
             Poll::Ready(Ok(true)) => {
                 let data = Bytes::copy_from_slice(self.attempt.piece());
                 self.cx.tap.piece(&data);
                 self.cx.bytes_out += data.len() as u64;
-                self.since = clock::now();
                 if self.attempt.is_complete() && self.attempt.trailers().is_none() {
                     self.finish();
                 }
@@ -382,10 +453,11 @@ impl Streaming {
                 self.trailers_sent = true;
                 Poll::Ready(frame)
             }
-            Poll::Ready(Err(fault)) => Poll::Ready(Some(Err(self.broke(fault.reason())))),
+            Poll::Ready(Err(fault)) => Poll::Ready(Some(Err(self.broke(fault.into())))),
             Poll::Pending => {
-                ready!(self.alarm.poll(cx, self.since + self.patience));
-                Poll::Ready(Some(Err(self.broke(Reason::UpstreamTimeout))))
+                let since = *self.waiting.get_or_insert_with(clock::now);
+                ready!(self.alarm.poll(cx, since + self.patience));
+                Poll::Ready(Some(Err(self.broke(UpstreamFault::Timeout.into()))))
             }
         }
     }
@@ -397,8 +469,13 @@ impl Streaming {
         self.attempt.finish(clock::now());
     }
 
-    fn broke(&mut self, reason: Reason) -> BrokenOff {
-        self.cx.charge(reason);
+    fn broke(&mut self, fault: Fault) -> BrokenOff {
+        let of_upstream = matches!(fault, Fault::Upstream(_));
+        let reason = ProxyError::from(fault).reason;
+        match of_upstream {
+            true => self.cx.charge(reason),
+            false => self.cx.reason = Some(reason),
+        }
         self.cx.close(self.status);
         BrokenOff(reason)
     }

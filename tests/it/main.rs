@@ -5,6 +5,7 @@ mod balance;
 mod cutover;
 mod failure;
 mod hold;
+mod http2;
 mod reload;
 mod restart;
 mod rig;

@@ -1,6 +1,7 @@
 //! A proxy with scripted versions behind it, its clients and its admin API.
 
 mod client;
+mod h2;
 mod tls;
 mod version;
 
@@ -13,6 +14,7 @@ use serde_json::Value;
 use tidegate::app::App;
 
 pub use self::client::{Answer, Client};
+pub use self::h2::{H2Client, H2Version, fed, text};
 pub use self::tls::{Identity, connect_tls};
 pub use self::version::{Script, Version, says};
 
@@ -31,6 +33,8 @@ pub struct Rig {
 /// What a rig is made of.
 pub struct Builder {
     versions: Vec<(String, Version)>,
+    /// Every endpoint by its version, in order.
+    endpoints: Vec<(String, SocketAddr)>,
     weights: String,
     service: String,
     rest: String,
@@ -44,6 +48,7 @@ impl Rig {
     pub fn build() -> Builder {
         Builder {
             versions: Vec::new(),
+            endpoints: Vec::new(),
             weights: String::new(),
             service: String::new(),
             rest: String::new(),
@@ -188,14 +193,24 @@ impl Rig {
 impl Builder {
     /// A version behind the proxy.
     pub fn version(mut self, name: &str, script: Script) -> Self {
-        self.versions.push((name.to_owned(), Version::start(script)));
+        let version = Version::start(script);
+        self.endpoints.push((name.to_owned(), version.address));
+        self.versions.push((name.to_owned(), version));
+        self
+    }
+
+    /// A version whose endpoint the test keeps itself.
+    pub fn at(mut self, name: &str, address: SocketAddr) -> Self {
+        self.endpoints.push((name.to_owned(), address));
         self
     }
 
     /// A version with several endpoints, named `NAME/0`, `NAME/1` in the rig.
     pub fn endpoints(mut self, name: &str, scripts: Vec<Script>) -> Self {
         for (place, script) in scripts.into_iter().enumerate() {
-            self.versions.push((format!("{name}/{place}"), Version::start(script)));
+            let version = Version::start(script);
+            self.endpoints.push((name.to_owned(), version.address));
+            self.versions.push((format!("{name}/{place}"), version));
         }
         self
     }
@@ -255,20 +270,11 @@ impl Builder {
             writeln!(text, "weights = {{ {} }}", self.weights).unwrap();
         }
         text += &self.service;
-        let mut names: Vec<&str> = self
-            .versions
-            .iter()
-            .map(|(name, _)| name.split('/').next().unwrap_or_default())
-            .collect();
+        let mut names: Vec<&str> = self.endpoints.iter().map(|(name, _)| name.as_str()).collect();
         names.dedup();
         for name in names {
-            let of = |other: &str| other.split('/').next() == Some(name);
-            let endpoints: Vec<_> = self
-                .versions
-                .iter()
-                .filter(|(other, _)| of(other))
-                .map(|(_, version)| format!("\"{}\"", version.address))
-                .collect();
+            let of_it = self.endpoints.iter().filter(|(other, _)| other == name);
+            let endpoints: Vec<_> = of_it.map(|(_, address)| format!("\"{address}\"")).collect();
             writeln!(text, "[service.shop.version.{name}]\nendpoints = [{}]", endpoints.join(", "))
                 .unwrap();
             text += &self.version_keys;

@@ -366,9 +366,11 @@ impl Inner {
     async fn look_at_endpoints(&self) {
         let current = self.control.current();
         self.resolver.reconcile(&current.snapshot);
-        self.resolver.first_round(&current.snapshot, FIRST_LOOK_MAX).await;
+        let began = clock::now();
+        self.resolver.first_round(FIRST_LOOK_MAX).await;
         self.prober.reconcile(&current.snapshot);
-        self.prober.first_round(FIRST_LOOK_MAX).await;
+        let spent = clock::now().saturating_duration_since(began);
+        self.prober.first_round(FIRST_LOOK_MAX.saturating_sub(spent)).await;
     }
 
     /// Probes and resolves what the revision in force names, and nothing else.

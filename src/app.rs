@@ -366,9 +366,10 @@ impl Inner {
     async fn look_at_endpoints(&self) {
         let current = self.control.current();
         self.resolver.reconcile(&current.snapshot);
+        // At once: a name that is slow to resolve does not keep the others from being checked.
+        self.prober.reconcile(&current.snapshot);
         let began = clock::now();
         self.resolver.first_round(FIRST_LOOK_MAX).await;
-        self.prober.reconcile(&current.snapshot);
         let spent = clock::now().saturating_duration_since(began);
         self.prober.first_round(FIRST_LOOK_MAX.saturating_sub(spent)).await;
     }

@@ -247,7 +247,7 @@ mod tests {
         let task = tokio::spawn(follow(endpoint.clone(), look_up, tell));
         for (n, (second, address)) in expect.into_iter().enumerate() {
             while asked.load(Ordering::SeqCst) <= n {
-                tokio::time::sleep(Duration::from_millis(1)).await;
+                tokio::time::sleep(Duration::from_millis(100)).await;
             }
             assert_eq!(times.lock().unwrap()[n], second, "look-up {n}");
             let used: Vec<_> = endpoint.addresses().iter().map(ToString::to_string).collect();

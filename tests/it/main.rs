@@ -4,6 +4,7 @@
 mod balance;
 mod cutover;
 mod failure;
+mod health;
 mod hold;
 mod http2;
 mod reload;

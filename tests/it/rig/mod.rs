@@ -27,6 +27,7 @@ pub struct Rig {
     pub web: SocketAddr,
     pub admin: SocketAddr,
     pub place: tempfile::TempDir,
+    folder: bool,
     versions: Vec<(String, Version)>,
 }
 
@@ -41,6 +42,7 @@ pub struct Builder {
     version_keys: String,
     listener: String,
     files: Vec<(String, String)>,
+    folder: bool,
 }
 
 impl Rig {
@@ -55,6 +57,7 @@ impl Rig {
             version_keys: String::new(),
             listener: String::new(),
             files: Vec::new(),
+            folder: false,
         }
     }
 
@@ -68,9 +71,9 @@ impl Rig {
             .await
     }
 
-    /// The configuration file.
+    /// The configuration file, or the folder.
     pub fn config(&self) -> PathBuf {
-        self.place.path().join("tidegate.toml")
+        self.place.path().join(if self.folder { "conf.d" } else { "tidegate.toml" })
     }
 
     /// Rewrites the configuration in place.
@@ -257,6 +260,12 @@ impl Builder {
             .file(&format!("{name}.key"), &identity.key)
     }
 
+    /// As a folder: the routes in `conf.d/routes.toml`, all else in `conf.d/base.toml`.
+    pub fn folder(mut self) -> Self {
+        self.folder = true;
+        self
+    }
+
     /// Starts the proxy.
     pub async fn start(self) -> Rig {
         let (web, admin) = (free_port(), free_port());
@@ -283,11 +292,19 @@ impl Builder {
         if !text.contains("[[route]]") {
             text += "[[route]]\nname = \"all\"\nservice = \"shop\"\n";
         }
-        std::fs::write(place.path().join("tidegate.toml"), text).unwrap();
+        let (folder, write) = (self.folder, std::fs::write::<PathBuf, &str>);
+        if folder {
+            let (base, routes) = text.split_at(text.find("[[route]]").unwrap());
+            std::fs::create_dir(place.path().join("conf.d")).unwrap();
+            write(place.path().join("conf.d/base.toml"), base).unwrap();
+            write(place.path().join("conf.d/routes.toml"), routes).unwrap();
+        } else {
+            write(place.path().join("tidegate.toml"), &text).unwrap();
+        }
         for (name, text) in &self.files {
             std::fs::write(place.path().join(name), text).unwrap();
         }
-        let mut rig = Rig { app: None, web, admin, place, versions: self.versions };
+        let mut rig = Rig { app: None, web, admin, place, folder, versions: self.versions };
         let app = App::start(&rig.config(), |_| None).await;
         rig.app = Some(app.unwrap_or_else(|error| panic!("{error}")));
         rig

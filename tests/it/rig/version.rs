@@ -25,6 +25,15 @@ pub struct Script {
     then_close: bool,
     silent: bool,
     tls: Option<Arc<rustls::ServerConfig>>,
+    health: Arc<Health>,
+}
+
+/// What is said to health checks.
+#[derive(Debug, Default)]
+struct Health {
+    /// Status and body; as every other request when there is none.
+    says: Mutex<Option<(u16, String)>>,
+    probes: AtomicU64,
 }
 
 /// Answers 200 with this body.
@@ -38,6 +47,7 @@ pub fn says(body: &str) -> Script {
         then_close: false,
         silent: false,
         tls: None,
+        health: Arc::default(),
     }
 }
 
@@ -69,6 +79,12 @@ impl Script {
     /// Closes after each answer; with no answer at all when `raw` is empty.
     pub fn closing(mut self) -> Self {
         self.then_close = true;
+        self
+    }
+
+    /// Answers health checks so.
+    pub fn health(self, status: u16, body: &str) -> Self {
+        *self.health.says.lock().unwrap() = Some((status, body.to_owned()));
         self
     }
 
@@ -147,6 +163,17 @@ impl Version {
         self.requests.load(Ordering::SeqCst)
     }
 
+    /// Answers health checks so from now on; returns how many came until now.
+    pub fn health(&self, status: u16, body: &str) -> u64 {
+        *self.script.health.says.lock().unwrap() = Some((status, body.to_owned()));
+        self.probes()
+    }
+
+    /// Health checks that came.
+    pub fn probes(&self) -> u64 {
+        self.script.health.probes.load(Ordering::SeqCst)
+    }
+
     /// The requests as they came, head and body.
     pub fn seen(&self) -> Vec<String> {
         self.seen.lock().unwrap().clone()
@@ -185,12 +212,17 @@ async fn talk(
         if let (Some(gate), false) = (&script.gate, is_probe) {
             gate.notified().await;
         }
+        let mut said = (script.status, script.body.clone());
+        if is_probe {
+            script.health.probes.fetch_add(1, Ordering::SeqCst);
+            said = script.health.says.lock().unwrap().clone().unwrap_or(said);
+        }
+        let (status, body) = said;
         let made = format!(
-            "HTTP/1.1 {} X\r\nContent-Length: {}\r\n{}\r\n{}",
-            script.status,
-            script.body.len(),
+            "HTTP/1.1 {status} X\r\nContent-Length: {}\r\n{}\r\n{}",
+            body.len(),
             script.fields,
-            if is_head { "" } else { &script.body },
+            if is_head { "" } else { &body },
         );
         let bytes = script.raw.clone().filter(|_| !is_probe).unwrap_or(made.into_bytes());
         if stream.write_all(&bytes).await.is_err() || (script.then_close && !is_probe) {

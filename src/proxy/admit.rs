@@ -75,11 +75,8 @@ pub fn upstream_head(
         write::field(out, b"host", head.authority().as_bytes());
     }
     let trusted = is_trusted(&cx.entry.snapshot.edge, seat.peer_ip());
-    for field in head.fields.iter() {
-        if !field.hop && passes_up(&field, trusted) && !edits.drops(field.name) {
-            write::field(out, field.name, field.value);
-        }
-    }
+    head.fields
+        .write(out, |field| !field.hop && passes_up(field, trusted) && !edits.drops(field.name));
     forwarded(out, cx, head, seat, trusted, edits);
     if head.websocket {
         out.extend_from_slice(b"connection: upgrade\r\nupgrade: websocket\r\n");
@@ -103,7 +100,8 @@ fn passes_up(field: &Field<'_>, trusted: bool) -> bool {
         Known::Forwarded => trusted,
         Known::Traceparent => is_traceparent(field.value),
         // A client that could mark its request as a copy would have it served for nobody.
-        _ => trusted || !field.name.eq_ignore_ascii_case(MARK.as_bytes()),
+        Known::Other => trusted || !field.name.eq_ignore_ascii_case(MARK.as_bytes()),
+        _ => true,
     }
 }
 
@@ -115,8 +113,6 @@ fn forwarded(
     trusted: bool,
     edits: &FieldEdits,
 ) {
-    let mut peer = AddressText::default();
-    let peer = peer.write(seat.peer_ip());
     let believed = |known| head.fields.get(known).filter(|_| trusted);
     if !edits.drops(b"x-forwarded-for") {
         out.extend_from_slice(b"x-forwarded-for: ");
@@ -124,7 +120,7 @@ fn forwarded(
             out.extend_from_slice(line);
             out.extend_from_slice(b", ");
         }
-        out.extend_from_slice(peer);
+        address(out, seat.peer_ip());
         out.extend_from_slice(b"\r\n");
     }
     if !edits.drops(b"x-forwarded-proto") {
@@ -137,7 +133,7 @@ fn forwarded(
         write::field(out, b"x-forwarded-host", host);
     }
     if !edits.drops(b"x-request-id") {
-        write::field(out, b"x-request-id", cx.request_id.as_str().as_bytes());
+        write::field(out, b"x-request-id", cx.request_id.as_bytes());
     }
     let traced = head.fields.get(Known::Traceparent).is_some_and(is_traceparent);
     if !traced && !edits.drops(b"traceparent") {
@@ -170,34 +166,38 @@ fn is_traceparent(value: &[u8]) -> bool {
 
 /// Begins a trace that nobody has asked to be kept: the sampled flag is off.
 fn traceparent(out: &mut Vec<u8>, cx: &RequestCx) {
-    const HEX: &[u8; 16] = b"0123456789abcdef";
-    let mut ids = [0; 24];
-    cx.worker.fill_random(&mut ids);
-    ids[15] |= 1;
-    ids[23] |= 1;
-    out.extend_from_slice(b"traceparent: 00-");
-    for (n, byte) in ids.iter().enumerate() {
-        if n == 16 {
-            out.push(b'-');
+    let mut line = *b"traceparent: 00-................................-................-00\r\n";
+    let (trace, rest) = line[16..].split_at_mut(32);
+    let parent = &mut rest[1..17];
+    // An id of zeros alone would be none; the lowest bit of each is always set.
+    let random = || u128::from(cx.worker.entropy()) << 64 | u128::from(cx.worker.entropy() | 1);
+    hexadecimal(trace, random());
+    hexadecimal(parent, random());
+    out.extend_from_slice(&line);
+}
+
+/// Appends an address as text; the everyday kind without the machinery of formatting.
+fn address(out: &mut Vec<u8>, address: IpAddr) {
+    use std::io::Write as _;
+    match address {
+        IpAddr::V4(address) => {
+            for (place, octet) in address.octets().into_iter().enumerate() {
+                if place > 0 {
+                    out.push(b'.');
+                }
+                write::number(out, u64::from(octet));
+            }
         }
-        out.extend_from_slice(&[HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
-    }
-    out.extend_from_slice(b"-00\r\n");
-}
-
-/// An address as text without an allocation.
-#[derive(Debug, Default)]
-struct AddressText {
-    bytes: Vec<u8>,
-}
-
-impl AddressText {
-    fn write(&mut self, address: IpAddr) -> &[u8] {
-        use std::io::Write as _;
-        self.bytes.reserve(40);
         // Writing to a Vec cannot fail.
-        let _ = write!(self.bytes, "{address}");
-        &self.bytes
+        IpAddr::V6(address) => drop(write!(out, "{address}")),
+    }
+}
+
+/// Fills `room` with the lowest digits of a number.
+fn hexadecimal(room: &mut [u8], mut number: u128) {
+    for digit in room.iter_mut().rev() {
+        *digit = b"0123456789abcdef"[(number & 15) as usize];
+        number >>= 4;
     }
 }
 

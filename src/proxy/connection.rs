@@ -9,6 +9,7 @@ use tokio::io::AsyncWriteExt;
 
 use super::alarm::Alarm;
 use super::attempt::Attempt;
+use super::body::BodySource as _;
 use super::buffers::Scratch;
 use super::client::{Client, ClientBody, Upload};
 use super::context::RequestCx;
@@ -19,8 +20,7 @@ use super::respond::{self, Patience};
 use super::worker::Worker;
 use super::{Decision, admit, reply, tunnel};
 use crate::clock;
-use crate::h1::body::Decoder;
-use crate::h1::head::{Framing, HttpVersion, Method, ResponseHead};
+use crate::h1::head::{Framing, Method, ResponseHead};
 use crate::h1::write;
 use crate::net::Stream;
 
@@ -157,8 +157,7 @@ impl Connection {
         let listener = &seat.listener;
         let mut cx = RequestCx::open(&self.worker, request, client, listener.plan.name.as_str());
         let limits = &listener.plan.limits;
-        let mut upload =
-            Upload::new(Decoder::new(request.framing), limits.max_body, request.expect_continue);
+        let mut upload = Upload::new(request, limits.max_body);
         out.clear();
         let answered = match super::decide(&mut cx, request, &self.seat, limits.max_body).await {
             Ok(Decision::Redirect { status, location }) => {
@@ -224,25 +223,21 @@ impl Connection {
         upload: &mut Upload,
         response: &mut ResponseHead,
     ) -> Result<Attempt, ProxyError> {
-        let speaks_interim = outgoing.head.version == HttpVersion::Http11;
         let worker = self.worker.clone();
-        let mut interims = Vec::new();
         let mut body = ClientBody { client: &mut self.client, upload, buffers: &worker.buffers };
         let mut body = cx.tap.tee(&mut body);
-        let mut interim = |head: &ResponseHead| {
-            if speaks_interim {
-                write::status_line(&mut interims, head.status);
-                for field in head.fields.iter().filter(|field| !field.hop) {
-                    write::field(&mut interims, field.name, field.value);
-                }
-                write::end(&mut interims);
+        let answered = forward::answer(cx, outgoing, &mut body, response, &mut self.alarm).await;
+        let patience = self.seat.listener.plan.limits.send_timeout;
+        let mut deadline = None;
+        let told = poll_fn(|task| {
+            let told = body.poll_interim(task);
+            if told.is_ready() {
+                return told;
             }
-        };
-        let answered =
-            forward::answer(cx, outgoing, &mut body, response, &mut self.alarm, &mut interim).await;
-        if !interims.is_empty() {
-            self.write(&interims).await.map_err(ProxyError::from)?;
-        }
+            let until = *deadline.get_or_insert_with(|| clock::now() + patience);
+            self.alarm.poll(task, until).map(|()| Err(ClientFault::Slow))
+        });
+        told.await.map_err(ProxyError::from)?;
         answered
     }
 

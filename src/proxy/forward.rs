@@ -49,9 +49,6 @@ struct Tries {
 /// A fresh connection is tried so often after kept ones turned out to be closed.
 const STALE_MAX: u32 = 3;
 
-/// Receives the interim heads (1xx) that come before an answer.
-pub type Interim<'a> = &'a mut dyn FnMut(&ResponseHead);
-
 /// Sends the request until it has an answer's head, which is left in `answer`.
 pub async fn answer(
     cx: &mut RequestCx,
@@ -59,7 +56,6 @@ pub async fn answer(
     body: &mut dyn BodySource,
     answer: &mut ResponseHead,
     alarm: &mut Alarm,
-    interim: Interim<'_>,
 ) -> Result<Attempt, ProxyError> {
     let mut tries = Tries::default();
     let mut deadline = None;
@@ -83,7 +79,7 @@ pub async fn answer(
         };
         cx.attempts += 1;
         let window = Window { deadline, timeout: policy.timeout, body: outgoing.body_timeout };
-        match head(&mut attempt, body, answer, alarm, window, interim).await {
+        match head(&mut attempt, body, answer, alarm, window).await {
             Ok(()) => {
                 cx.upstream_answered = Some(clock::now());
                 note_success(cx);
@@ -227,7 +223,6 @@ async fn head(
     answer: &mut ResponseHead,
     alarm: &mut Alarm,
     window: Window,
-    interim: Interim<'_>,
 ) -> Result<(), Fault> {
     let mut progress: Option<(u64, Instant)> = None;
     poll_fn(|task| {
@@ -242,8 +237,12 @@ async fn head(
                 return Poll::Ready(Ok(()));
             }
             if answer.status != 100 {
-                interim(answer);
+                body.interim(answer);
             }
+        }
+        // A client that does not take it now gets it with the answer.
+        if let Poll::Ready(Err(fault)) = body.poll_interim(task) {
+            return Poll::Ready(Err(fault.into()));
         }
         // While a body goes up, what counts is that it moves; after that, the head's deadline.
         let (limit, fault) = match attempt.is_sent() {

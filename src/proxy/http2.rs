@@ -172,11 +172,9 @@ async fn exchange(
         Decision::Forward { bytes, framing } => {
             let head = &scratch.request;
             let outgoing = Outgoing { head, bytes, framing, body_timeout: limits.body_timeout };
-            // hyper cannot send interim heads.
-            let mut interim = |_: &ResponseHead| {};
             let answer = &mut scratch.response;
             let body = &mut cx.tap.tee(body);
-            let attempt = forward::answer(cx, outgoing, body, answer, alarm, &mut interim).await?;
+            let attempt = forward::answer(cx, outgoing, body, answer, alarm).await?;
             Ok(Exchanged::Answer(Box::new(attempt)))
         }
     }

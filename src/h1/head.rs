@@ -10,6 +10,7 @@ use std::mem::MaybeUninit;
 use super::fields::{ConnectionOption, Fields, Known, list};
 pub use super::request::RequestHead;
 pub use super::response::ResponseHead;
+use crate::limits::FIELDS_ON_STACK;
 
 /// Request methods. `Other` keeps its text in the head and is labelled `OTHER` in metrics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
@@ -162,9 +163,6 @@ impl fmt::Display for HeadError {
 }
 
 impl std::error::Error for HeadError {}
-
-/// Fields that are parsed without going to the allocator; heads with more are rare.
-const FIELDS_ON_STACK: usize = 128;
 
 /// Room for parsed fields: on the stack, and on the heap only for what does not fit there.
 pub(super) type FieldRoom<'a> = [MaybeUninit<httparse::Header<'a>>];

@@ -3,9 +3,7 @@
 use std::net::Ipv6Addr;
 
 use super::head::{HeadError, Method};
-
-/// The longest host name DNS can carry, in bytes.
-const HOST_BYTES_MAX: usize = 253;
+use crate::limits::HOST_BYTES_MAX;
 
 /// A request target, taken apart.
 #[derive(Debug, PartialEq, Eq)]

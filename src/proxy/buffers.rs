@@ -5,13 +5,9 @@
 use std::cell::RefCell;
 
 use crate::h1::head::{RequestHead, ResponseHead};
-use crate::limits::{HEAD_BUFFERS_KEPT, READ_BUFFER_BYTES, READ_BUFFERS_KEPT};
-
-/// Bytes of a buffer that a client's bytes are read into: a head and a small body.
-pub const CLIENT_BUFFER_BYTES: usize = 32 * 1024;
-
-/// Bytes of a buffer that a request head is written to; most heads are shorter.
-const HEAD_BUFFER_BYTES: usize = 2 * 1024;
+use crate::limits::{
+    CLIENT_BUFFER_BYTES, HEAD_BUFFER_BYTES, HEAD_BUFFERS_KEPT, READ_BUFFER_BYTES, READ_BUFFERS_KEPT,
+};
 
 /// What one request needs while it is served.
 #[derive(Debug, Default)]

@@ -9,12 +9,13 @@ use tokio::io::AsyncWrite;
 use tokio_util::io::poll_read_buf;
 
 use super::body::{BodySource, Progress};
-use super::buffers::{Buffers, CLIENT_BUFFER_BYTES};
+use super::buffers::Buffers;
 use super::error::ClientFault;
 use crate::h1::body::Decoder;
 use crate::h1::fields::Fields;
 use crate::h1::head::{HttpVersion, RequestHead, ResponseHead};
 use crate::h1::write;
+use crate::limits::CLIENT_BUFFER_BYTES;
 use crate::net::Stream;
 
 /// A client's stream with the bytes that were read and not yet used.

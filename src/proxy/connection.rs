@@ -3,7 +3,7 @@
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::Poll;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tokio::io::AsyncWriteExt;
 
@@ -22,13 +22,8 @@ use super::{Decision, admit, reply, tunnel};
 use crate::clock;
 use crate::h1::head::{Framing, Method, ResponseHead};
 use crate::h1::write;
+use crate::limits::{LINGER_BYTES_MAX, LINGER_MAX};
 use crate::net::Stream;
-
-/// After an answer that came before the whole request was read, so much of the rest is read and
-/// thrown away: closing at once would reset the connection and destroy the answer on its way.
-const LINGER_BYTES_MAX: u64 = 1024 * 1024;
-/// And for so long.
-const LINGER_MAX: Duration = Duration::from_secs(2);
 
 /// What happens to the connection after a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -18,6 +18,7 @@ use super::pool::{Connection, InFlight};
 use super::upstream_h2;
 use crate::clock;
 use crate::h1::head::{Framing, RequestHead, ResponseHead};
+use crate::limits::STALE_TRIES_MAX;
 use crate::net;
 use crate::route::matcher::RequestView;
 use crate::shadow::tap;
@@ -45,9 +46,6 @@ struct Tries {
     stale: u32,
     failed_endpoint: Option<u32>,
 }
-
-/// A fresh connection is tried so often after kept ones turned out to be closed.
-const STALE_MAX: u32 = 3;
 
 /// Sends the request until it has an answer's head, which is left in `answer`.
 pub async fn answer(
@@ -291,7 +289,7 @@ fn decide(
     let service: &Service = &lease.snapshot.services[assigned.service];
     let version = &service.versions[assigned.version];
     let repeatable = outgoing.head.method.is_idempotent() && outgoing.framing == Framing::None;
-    if matches!(fault, UpstreamFault::Stale) && repeatable && tries.stale < STALE_MAX {
+    if matches!(fault, UpstreamFault::Stale) && repeatable && tries.stale < STALE_TRIES_MAX {
         tries.stale += 1;
         return Ok(());
     }

@@ -63,8 +63,11 @@ pub fn fields_down(cx: &RequestCx, answer: &ResponseHead, is_tls: bool, out: &mu
 }
 
 fn passes_down(field: &Field<'_>) -> bool {
-    !matches!(field.known, Known::ContentLength | Known::XRequestId)
-        && !(field.known == Known::Other && field.name.eq_ignore_ascii_case(b"x-tidegate-version"))
+    match field.known {
+        Known::ContentLength | Known::XRequestId => false,
+        Known::Other => !field.name.eq_ignore_ascii_case(b"x-tidegate-version"),
+        _ => true,
+    }
 }
 
 /// The cookie of a cohort that was made for this request.

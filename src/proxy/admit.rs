@@ -2,8 +2,6 @@
 
 use std::net::IpAddr;
 
-use super::context::RequestCx;
-use super::listener::Seat;
 use crate::h1::fields::{Field, Fields, Known};
 use crate::h1::head::{Framing, RequestHead};
 use crate::h1::write;
@@ -54,13 +52,25 @@ fn parse_address(text: &str) -> Option<IpAddr> {
     parsed.or_else(|| bare.split_once(':')?.0.parse().ok()).map(|ip: IpAddr| ip.to_canonical())
 }
 
+/// What is known of a request besides its head, as far as it is told upstream.
+#[derive(Clone, Copy)]
+pub struct Arrival<'a> {
+    pub edge: &'a EdgePolicy,
+    /// The other end of the connection, whoever the client may be.
+    pub peer: IpAddr,
+    /// `https` or `http`.
+    pub scheme: &'static str,
+    pub request_id: &'a str,
+    /// Fills with random bytes: the ids of a trace that begins here.
+    pub random: &'a dyn Fn(&mut [u8]),
+}
+
 /// Writes the head that goes up. `framing` is that of the body as it will be sent.
 pub fn upstream_head(
     out: &mut Vec<u8>,
-    cx: &RequestCx,
+    arrival: Arrival<'_>,
     head: &RequestHead,
     found: &Found<'_>,
-    seat: &Seat,
     framing: Framing,
 ) {
     let keep = PathEdit::Keep;
@@ -74,13 +84,13 @@ pub fn upstream_head(
     if !head.authority().is_empty() && !edits.drops(b"host") {
         write::field(out, b"host", head.authority().as_bytes());
     }
-    let trusted = is_trusted(&cx.entry.snapshot.edge, seat.peer_ip());
+    let trusted = is_trusted(arrival.edge, arrival.peer);
     for field in head.fields.iter() {
         if !field.hop && passes_up(&field, trusted) && !edits.drops(field.name) {
             write::field(out, field.name, field.value);
         }
     }
-    forwarded(out, cx, head, seat, trusted, edits);
+    forwarded(out, arrival, head, trusted, edits);
     if head.websocket {
         out.extend_from_slice(b"connection: upgrade\r\nupgrade: websocket\r\n");
     }
@@ -109,14 +119,13 @@ fn passes_up(field: &Field<'_>, trusted: bool) -> bool {
 
 fn forwarded(
     out: &mut Vec<u8>,
-    cx: &RequestCx,
+    arrival: Arrival<'_>,
     head: &RequestHead,
-    seat: &Seat,
     trusted: bool,
     edits: &FieldEdits,
 ) {
     let mut peer = AddressText::default();
-    let peer = peer.write(seat.peer_ip());
+    let peer = peer.write(arrival.peer);
     let believed = |known| head.fields.get(known).filter(|_| trusted);
     if !edits.drops(b"x-forwarded-for") {
         out.extend_from_slice(b"x-forwarded-for: ");
@@ -128,7 +137,7 @@ fn forwarded(
         out.extend_from_slice(b"\r\n");
     }
     if !edits.drops(b"x-forwarded-proto") {
-        let scheme = seat.listener.scheme().as_bytes();
+        let scheme = arrival.scheme.as_bytes();
         let proto = believed(Known::XForwardedProto).unwrap_or(scheme);
         write::field(out, b"x-forwarded-proto", proto);
     }
@@ -137,11 +146,11 @@ fn forwarded(
         write::field(out, b"x-forwarded-host", host);
     }
     if !edits.drops(b"x-request-id") {
-        write::field(out, b"x-request-id", cx.request_id.as_str().as_bytes());
+        write::field(out, b"x-request-id", arrival.request_id.as_bytes());
     }
     let traced = head.fields.get(Known::Traceparent).is_some_and(is_traceparent);
     if !traced && !edits.drops(b"traceparent") {
-        traceparent(out, cx);
+        traceparent(out, arrival.random);
     }
     let via: &[u8] = match head.version {
         crate::h1::head::HttpVersion::Http10 => b"1.0 tidegate",
@@ -169,10 +178,10 @@ fn is_traceparent(value: &[u8]) -> bool {
 }
 
 /// Begins a trace that nobody has asked to be kept: the sampled flag is off.
-fn traceparent(out: &mut Vec<u8>, cx: &RequestCx) {
+fn traceparent(out: &mut Vec<u8>, random: &dyn Fn(&mut [u8])) {
     const HEX: &[u8; 16] = b"0123456789abcdef";
     let mut ids = [0; 24];
-    cx.worker.fill_random(&mut ids);
+    random(&mut ids);
     ids[15] |= 1;
     ids[23] |= 1;
     out.extend_from_slice(b"traceparent: 00-");

@@ -6,12 +6,7 @@
 //! and chooses a version without awaiting, after its acknowledgement it cannot choose by the old
 //! revision. When all workers have acknowledged, nobody can.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-
-use arc_swap::ArcSwap;
-use tokio::sync::Notify;
-
+use super::sync::{Arc, ArcSwap, AtomicU64, Notify, Ordering};
 use crate::snapshot::Snapshot;
 
 /// One immutable state of all traffic with its number.

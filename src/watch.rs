@@ -6,7 +6,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use notify::{RecursiveMode, Watcher};
+use notify::event::{AccessKind, AccessMode};
+use notify::{Event, EventKind, RecursiveMode, Watcher};
 use tokio::sync::mpsc;
 use xxhash_rust::xxh3::Xxh3;
 
@@ -24,9 +25,11 @@ pub fn start(paths: impl Fn() -> Vec<PathBuf> + Send + 'static) -> mpsc::Receive
 
 async fn follow(paths: impl Fn() -> Vec<PathBuf> + Send + 'static, tell: mpsc::Sender<()>) {
     let (poke, mut poked) = mpsc::channel(1);
-    let watcher = notify::recommended_watcher(move |_| {
-        // A full channel already says what there is to say.
-        let _ = poke.try_send(());
+    let watcher = notify::recommended_watcher(move |event| {
+        if may_be_a_change(&event) {
+            // A full channel already says what there is to say.
+            let _ = poke.try_send(());
+        }
     });
     let mut watcher = watcher.map_err(|error| tracing::warn!(%error, "files are polled")).ok();
     let mut watched: Vec<PathBuf> = Vec::new();
@@ -63,6 +66,12 @@ async fn follow(paths: impl Fn() -> Vec<PathBuf> + Send + 'static, tell: mpsc::S
     }
 }
 
+/// Opening and reading is no change; taking our own looks for one would mean to look for ever.
+fn may_be_a_change(event: &notify::Result<Event>) -> bool {
+    let Ok(event) = event else { return true };
+    !event.kind.is_access() || event.kind == EventKind::Access(AccessKind::Close(AccessMode::Write))
+}
+
 fn folders(paths: &[PathBuf]) -> Vec<PathBuf> {
     let mut folders: Vec<PathBuf> = Vec::new();
     for path in paths {
@@ -96,4 +105,35 @@ fn fingerprint(paths: &[PathBuf]) -> u64 {
         }
     }
     hash.digest()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn looking_is_not_taken_for_a_change() {
+        let place = tempfile::tempdir().unwrap();
+        let file = place.path().join("tidegate.toml");
+        std::fs::write(&file, "a").unwrap();
+        let looks = Arc::new(AtomicU32::new(0));
+        let counted = looks.clone();
+        let path = file.clone();
+        let mut changed = start(move || {
+            counted.fetch_add(1, Ordering::Relaxed);
+            vec![path.clone()]
+        });
+        // The look that every later one is compared with comes first.
+        while looks.load(Ordering::Relaxed) < 2 {
+            tokio::task::yield_now().await;
+        }
+        std::fs::write(&file, "b").unwrap();
+        changed.recv().await.expect("a change is told");
+        tokio::time::sleep(LOOK_EVERY / 2).await;
+        let looks = looks.load(Ordering::Relaxed);
+        assert!(looks < 50, "looked {looks} times at one change");
+    }
 }

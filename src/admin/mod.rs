@@ -1,7 +1,7 @@
 //! The admin API: every call on one page.
 //!
 //! Handlers are thin: decode, one call, encode. What a change means is in `operations`, who may
-//! call is in [`auth`], and nothing here can change traffic but by `control`.
+//! call is in `auth`, and nothing here can change traffic but by `control`.
 
 mod auth;
 pub mod dto;

@@ -24,6 +24,7 @@ pub struct Scratch {
 pub struct Buffers {
     client: RefCell<Vec<Vec<u8>>>,
     upstream: RefCell<Vec<Vec<u8>>>,
+    #[expect(clippy::vec_box, reason = "lent out and taken back without moving it")]
     scratch: RefCell<Vec<Box<Scratch>>>,
 }
 

@@ -139,6 +139,10 @@ impl std::ops::Deref for ServiceRef {
     }
 }
 
+#[expect(
+    clippy::large_enum_variant,
+    reason = "it lives for one match; a box would be an allocation a request"
+)]
 enum Begun {
     Attempt(Attempt),
     /// A revision came while connecting: choose again.

@@ -48,7 +48,8 @@ pub fn fields_down(
     let cookie = cohort_cookie(cx, is_tls);
     for field in answer.fields.iter() {
         let dropped = field.hop || !passes_down(&field) || edits.drops(field.name);
-        if !dropped && !(cookie.is_some() && field.known == Known::CacheControl) {
+        let replaced = cookie.is_some() && field.known == Known::CacheControl;
+        if !dropped && !replaced {
             line(field.name, field.value);
         }
     }

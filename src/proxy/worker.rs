@@ -61,7 +61,10 @@ pub enum Command {
 
 /// The current revision, taken for one request. Cloning costs no shared memory.
 #[derive(Debug, Clone)]
-pub struct Lease(Rc<Arc<Revision>>);
+pub struct Lease(
+    #[expect(clippy::redundant_allocation, reason = "counted within the worker, not across cores")]
+    Rc<Arc<Revision>>,
+);
 
 impl Deref for Lease {
     type Target = Revision;

@@ -1,6 +1,6 @@
 //! Copies that may never hurt the original: which requests get one, and why others do not.
 //!
-//! This file decides and counts words only. [`tap`] stands in the request path, `tee` holds the
+//! This file decides and counts words only. `tap` stands in the request path, `tee` holds the
 //! bytes of a request body for the copy, `runner` sends it, [`gate`] bounds and counts, and
 //! [`store`] compares on the control plane and keeps what was found.
 

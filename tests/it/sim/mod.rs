@@ -2,7 +2,7 @@
 //!
 //! A seed decides the plan. After every step the proxy is compared with the model of `plan`, and
 //! every answer was judged by the rules of `world` that held while it was made: no safe request
-//! fails while it could be served, no version answers that has no weight, no change that was
+//! fails while it could be served, no version answers that has no weight or whose requests are held, no change that was
 //! acknowledged is lost, and what clients saw is what the metrics say.
 //!
 //! The plan is the seed's, the interleaving is the machine's: real sockets, real threads.
@@ -191,7 +191,8 @@ impl Sim {
     fn between(&self, next: &State) -> Rules {
         let (before, after) = (self.state.rules(&self.dead), next.rules(&self.dead));
         let versions = [before.versions, after.versions].concat();
-        Rules { versions, serves: before.serves && after.serves, dying: false, up: true }
+        let (serves, held) = (before.serves && after.serves, before.held && after.held);
+        Rules { versions, serves, dying: false, held, up: true }
     }
 
     fn settle(&mut self, next: State, revision: u64) {
@@ -240,8 +241,9 @@ impl Sim {
     }
 
     async fn undo(&mut self) {
-        let all = VERSIONS.to_vec();
-        self.world.enter(Rules { versions: all, serves: false, dying: false, up: true });
+        // The model does not know where it leads: nearly everything is allowed meanwhile.
+        let versions = VERSIONS.to_vec();
+        self.world.enter(Rules { versions, serves: false, dying: false, held: false, up: true });
         let path = "/v1/services/shop/rollback";
         let (status, answer) = self.rig.admin("POST", path, Some(json!({}))).await;
         if status != 200 {

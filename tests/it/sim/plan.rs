@@ -104,7 +104,8 @@ impl State {
 
     /// What holds as long as nothing changes.
     pub fn rules(&self, dead: &BTreeSet<Place>) -> Rules {
-        Rules { versions: self.weighed(), serves: self.serves(dead), dying: false, up: true }
+        let (versions, serves) = (self.weighed(), self.serves(dead));
+        Rules { versions, serves, dying: false, held: self.held, up: true }
     }
 
     /// The state after a cutover.

@@ -24,6 +24,8 @@ pub struct Rules {
     pub serves: bool,
     /// Whether an endpoint is dying, so that a request that is not safe may fail.
     pub dying: bool,
+    /// Whether requests wait, so that no version answers them by these rules.
+    pub held: bool,
     /// Whether the proxy is there at all.
     pub up: bool,
 }
@@ -78,7 +80,8 @@ impl World {
 
 fn fault_of(rules: &[Rules], safe: bool, answer: &Answer) -> Option<String> {
     let version = answer.version();
-    let known = rules.iter().any(|rules| rules.versions.contains(&version));
+    let open = |rules: &&Rules| !rules.held;
+    let known = rules.iter().filter(open).any(|rules| rules.versions.contains(&version));
     if answer.status == 200 {
         let own = answer.text() == version;
         return (!known || !own).then(|| format!("answered by `{version}`"));

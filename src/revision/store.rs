@@ -1,7 +1,7 @@
 //! The revision in force, and the promise that goes with replacing it.
 //!
 //! A worker takes a lease of the current revision in one load and uses it synchronously. Publishing
-//! stores the new revision, then its number; a worker that sees another number than its own installs
+//! stores the new revision, then its number; a worker that sees a higher number than its own installs
 //! the new revision before it does anything else and acknowledges. Because a worker is one thread
 //! and chooses a version without awaiting, after its acknowledgement it cannot choose by the old
 //! revision. When all workers have acknowledged, nobody can.
@@ -50,7 +50,8 @@ impl RevisionStore {
         self.current.load_full()
     }
 
-    /// The number in force: one load, what a worker compares with its lease.
+    /// The number that was announced: one load, what a worker compares with its lease. A lease may be
+    /// newer for a moment, never older once the worker has looked.
     pub fn number(&self) -> u64 {
         self.number.load(Ordering::Acquire)
     }

@@ -21,7 +21,7 @@ use self::plan::{ENDPOINTS, Place, State, Step, VERSIONS, weights};
 use self::world::{Rules, World, client};
 use crate::rig::{Rig, says};
 
-const STEPS: usize = 200;
+const STEPS: usize = 160;
 const CLIENTS: u64 = 4;
 /// Steps a hold lasts at most, so that nobody waits too long.
 const HELD_MAX: usize = 3;

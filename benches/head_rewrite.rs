@@ -52,8 +52,8 @@ fn rewrite(criterion: &mut Criterion) {
         edge: &edge,
         peer: [192, 0, 2, 7].into(),
         scheme: "https",
-        request_id: "01890a5d-ac96-774b-bcce-b302099a8057",
-        random: &|ids| ids.fill(7),
+        request_id: b"01890a5d-ac96-774b-bcce-b302099a8057",
+        random: &|| 0x9E37_79B9_7F4A_7C15,
     };
     for (name, text) in [("small", SMALL), ("browser", BROWSER)] {
         let mut head = RequestHead::new();

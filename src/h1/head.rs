@@ -7,7 +7,7 @@
 use std::fmt;
 use std::mem::MaybeUninit;
 
-use super::fields::{Fields, Known, list};
+use super::fields::{ConnectionOption, Fields, Known, list};
 pub use super::request::RequestHead;
 pub use super::response::ResponseHead;
 
@@ -308,9 +308,14 @@ impl Facts {
                 Known::TransferEncoding => transfer_encodings += 1,
                 Known::Host => facts.hosts += 1,
                 Known::Connection => {
-                    facts.close |= has(b"close");
-                    facts.keep_alive |= has(b"keep-alive");
-                    connection_upgrade |= has(b"upgrade");
+                    for token in list(field.value) {
+                        match ConnectionOption::of(token) {
+                            ConnectionOption::Close => facts.close = true,
+                            ConnectionOption::KeepAlive => facts.keep_alive = true,
+                            ConnectionOption::Upgrade => connection_upgrade = true,
+                            ConnectionOption::Field => {}
+                        }
+                    }
                 }
                 Known::Upgrade => upgrade_websocket |= has(b"websocket"),
                 Known::Expect => facts.expect = true,

@@ -79,7 +79,8 @@ pub(super) fn host_of(authority: &str) -> Result<&str, HeadError> {
             (address, port)
         }
         None => {
-            let (name, port) = authority.split_at(authority.find(':').unwrap_or(authority.len()));
+            let colon = authority.bytes().position(|byte| byte == b':');
+            let (name, port) = authority.split_at(colon.unwrap_or(authority.len()));
             let name = name.strip_suffix('.').unwrap_or(name);
             if !is_host_name(name) {
                 return Err(HeadError::Bad("host_malformed"));

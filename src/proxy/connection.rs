@@ -84,7 +84,8 @@ impl Connection {
         // A new connection has as long as a head may take; a kept one as long as it may be idle.
         let patience = if first { limits.header_timeout } else { limits.idle_timeout };
         let header_timeout = limits.header_timeout;
-        let mut deadline = clock::now() + patience;
+        // The clock is read only when there is something to wait for.
+        let (mut patience, mut deadline) = (patience, None);
         let mut begun: Option<Box<Scratch>> = None;
         let Self { worker, seat, client, alarm } = self;
         if !client.unread().is_empty() {
@@ -116,14 +117,15 @@ impl Connection {
                         if is_idle {
                             worker.wake_on_drain(seat.id, task.waker());
                         }
-                        alarm.poll(task, deadline).map(|()| None)
+                        let until = *deadline.get_or_insert_with(|| clock::now() + patience);
+                        alarm.poll(task, until).map(|()| None)
                     }
                 }
             });
             match filled.await {
                 Some(0) => return None,
                 Some(_) if begun.is_none() => {
-                    deadline = clock::now() + header_timeout;
+                    (patience, deadline) = (header_timeout, None);
                     begun = Some(worker.buffers.take_scratch());
                 }
                 Some(_) => {}
@@ -205,7 +207,7 @@ impl Connection {
         );
         match carried.await {
             Ok(()) => {
-                attempt.finish(clock::now());
+                attempt.finish(cx.ended());
                 self.after(&upload, keep)
             }
             Err(fault) => {

@@ -288,6 +288,7 @@ impl Exchange {
 impl Drop for Exchange {
     fn drop(&mut self) {
         self.rest();
+        self.worker.buffers.give_head(std::mem::take(&mut self.upload.out));
     }
 }
 

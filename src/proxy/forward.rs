@@ -63,15 +63,20 @@ pub async fn answer(
 ) -> Result<Attempt, ProxyError> {
     let mut tries = Tries::default();
     let mut deadline = None;
-    cx.upstream_began = Some(cx.arrived);
+    let mut now = *cx.upstream_began.get_or_insert(cx.arrived);
     loop {
         let service = current_service(cx, outgoing.head)?;
         let policy = &service.plan.policy;
-        let deadline = *deadline.get_or_insert_with(|| clock::now() + policy.timeout);
-        let mut attempt = match begin(cx, &mut outgoing, &tries, deadline, alarm).await? {
+        let deadline = *deadline.get_or_insert(now + policy.timeout);
+        let begun = begin(cx, &mut outgoing, &tries, (now, deadline), alarm).await?;
+        let mut attempt = match begun {
             Begun::Attempt(attempt) => attempt,
-            Begun::Again => continue,
+            Begun::Again => {
+                now = clock::now();
+                continue;
+            }
             Begun::Failed(fault) => {
+                now = clock::now();
                 decide(cx, fault, &outgoing, &mut tries)?;
                 continue;
             }
@@ -89,6 +94,7 @@ pub async fn answer(
             Err(Fault::Upstream(fault)) => {
                 outgoing.bytes = attempt.take_head();
                 drop(attempt);
+                now = clock::now();
                 decide(cx, fault, &outgoing, &mut tries)?;
             }
         }
@@ -154,7 +160,7 @@ async fn begin(
     cx: &mut RequestCx,
     outgoing: &mut Outgoing<'_>,
     tries: &Tries,
-    deadline: Instant,
+    (now, deadline): (Instant, Instant),
     alarm: &mut Alarm,
 ) -> Result<Begun, ProxyError> {
     let lease = cx.lease.clone();
@@ -162,7 +168,6 @@ async fn begin(
     let Some(assigned) = cx.assigned else { return Err(ProxyError::new(Reason::NoEndpoint)) };
     let service: &Service = &lease.snapshot.services[assigned.service];
     let version: &Version = &service.versions[assigned.version];
-    let now = clock::now();
     let load = |id| worker.pools.load(id);
     let (entropy, ms) = (worker.entropy(), clock::process_ms(now));
     let Some(place) = pick::pick(version, entropy, ms, tries.failed_endpoint, load) else {

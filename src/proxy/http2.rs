@@ -190,7 +190,7 @@ fn head_down(cx: &RequestCx, answer: &ResponseHead, is_tls: bool) -> Response<()
     let mut response = Response::new(());
     *response.status_mut() = status_of(answer.status);
     let mut fields = Fields::default();
-    respond::fields_down(cx, answer, is_tls, |name, value| fields.push(name, value));
+    respond::fields_down(cx, answer, is_tls, &mut fields);
     let bodiless = cx.method == Method::Head || answer.status == 304;
     match (answer.framing, answer.fields.get(Known::ContentLength)) {
         (_, Some(length)) if bodiless => fields.push(b"content-length", length),

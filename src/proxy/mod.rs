@@ -35,6 +35,7 @@ pub use self::assign::{Choice, choose_by, id_text};
 use self::context::{Assigned, RequestCx};
 use self::error::{ProxyError, Reason};
 use self::listener::Seat;
+use crate::clock;
 use crate::h1::head::{Framing, RequestHead};
 use crate::route::Action;
 use crate::route::matcher::RequestView;
@@ -84,6 +85,7 @@ async fn decide(
     if service.hold.is_some() {
         hold::wait(&cx.worker, service, head.method).await?;
         cx.lease = cx.worker.lease();
+        cx.upstream_began = Some(clock::now());
         let gone = ProxyError::new(Reason::NoRoute);
         place = cx.lease.snapshot.place_of(&service.name).ok_or(gone)?;
     }
@@ -100,13 +102,13 @@ async fn decide(
         Framing::Length(0) => Framing::None,
         framing => framing,
     };
-    let mut bytes = Vec::with_capacity(1024);
+    let mut bytes = cx.worker.buffers.take_head();
     let arrival = Arrival {
         edge: &cx.entry.snapshot.edge,
         peer: seat.peer_ip(),
         scheme: seat.listener.scheme(),
-        request_id: cx.request_id.as_str(),
-        random: &|ids| cx.worker.fill_random(ids),
+        request_id: cx.request_id.as_bytes(),
+        random: &|| cx.worker.entropy(),
     };
     upstream_head(&mut bytes, arrival, head, &found, framing); // 3: what goes up
     cx.tap = shadow::tap(cx, head, &bytes, framing); // 6: never waits, never fails

@@ -43,13 +43,13 @@ async fn follow(paths: impl Fn() -> Vec<PathBuf> + Send + 'static, tell: mpsc::S
                 watched.push(folder);
             }
         }
-        tokio::select! {
-            _ = poked.recv(), if watcher.is_some() => {}
-            () = tokio::time::sleep(LOOK_EVERY) => {}
+        let written = tokio::select! {
+            _ = poked.recv(), if watcher.is_some() => true,
+            () = tokio::time::sleep(LOOK_EVERY) => false,
             () = tell.closed() => return,
-        }
+        };
         let mut now = fingerprint(&paths());
-        while now != seen {
+        while now != seen || written {
             tokio::time::sleep(SETTLE).await;
             let again = fingerprint(&paths());
             if again == now {
@@ -57,7 +57,9 @@ async fn follow(paths: impl Fn() -> Vec<PathBuf> + Send + 'static, tell: mpsc::S
             }
             now = again;
         }
-        if now != seen {
+        // What was put back before we looked may have been read by others meanwhile: a write is
+        // told also when it seems to have changed nothing.
+        if now != seen || written {
             seen = now;
             if tell.send(()).await.is_err() {
                 return;
@@ -135,5 +137,24 @@ mod tests {
         tokio::time::sleep(LOOK_EVERY / 2).await;
         let looks = looks.load(Ordering::Relaxed);
         assert!(looks < 50, "looked {looks} times at one change");
+    }
+
+    #[tokio::test]
+    async fn what_is_put_back_at_once_is_told_all_the_same() {
+        let place = tempfile::tempdir().unwrap();
+        let file = place.path().join("tidegate.toml");
+        std::fs::write(&file, "a").unwrap();
+        let looked = Arc::new(tokio::sync::Notify::new());
+        let (tell, path) = (looked.clone(), file.clone());
+        let mut changed = start(move || {
+            tell.notify_one();
+            vec![path.clone()]
+        });
+        // The second look is for the folders to watch; between it and the wait there is no pause.
+        looked.notified().await;
+        std::fs::write(&file, "b").unwrap();
+        std::fs::write(&file, "a").unwrap();
+        let told = tokio::time::timeout(LOOK_EVERY * 5, changed.recv()).await;
+        assert_eq!(told, Ok(Some(())));
     }
 }

@@ -2,8 +2,6 @@
 
 use std::net::IpAddr;
 
-use super::context::RequestCx;
-use super::listener::Seat;
 use crate::h1::fields::{Field, Fields, Known};
 use crate::h1::head::{Framing, RequestHead};
 use crate::h1::write;
@@ -54,13 +52,25 @@ fn parse_address(text: &str) -> Option<IpAddr> {
     parsed.or_else(|| bare.split_once(':')?.0.parse().ok()).map(|ip: IpAddr| ip.to_canonical())
 }
 
+/// What is known of a request besides its head, as far as it is told upstream.
+#[derive(Clone, Copy)]
+pub struct Arrival<'a> {
+    pub edge: &'a EdgePolicy,
+    /// The other end of the connection, whoever the client may be.
+    pub peer: IpAddr,
+    /// `https` or `http`.
+    pub scheme: &'static str,
+    pub request_id: &'a [u8],
+    /// Gives 64 uniform bits: the ids of a trace that begins here.
+    pub random: &'a dyn Fn() -> u64,
+}
+
 /// Writes the head that goes up. `framing` is that of the body as it will be sent.
 pub fn upstream_head(
     out: &mut Vec<u8>,
-    cx: &RequestCx,
+    arrival: Arrival<'_>,
     head: &RequestHead,
     found: &Found<'_>,
-    seat: &Seat,
     framing: Framing,
 ) {
     let keep = PathEdit::Keep;
@@ -74,10 +84,10 @@ pub fn upstream_head(
     if !head.authority().is_empty() && !edits.drops(b"host") {
         write::field(out, b"host", head.authority().as_bytes());
     }
-    let trusted = is_trusted(&cx.entry.snapshot.edge, seat.peer_ip());
+    let trusted = is_trusted(arrival.edge, arrival.peer);
     head.fields
         .write(out, |field| !field.hop && passes_up(field, trusted) && !edits.drops(field.name));
-    forwarded(out, cx, head, seat, trusted, edits);
+    forwarded(out, arrival, head, trusted, edits);
     if head.websocket {
         out.extend_from_slice(b"connection: upgrade\r\nupgrade: websocket\r\n");
     }
@@ -107,9 +117,8 @@ fn passes_up(field: &Field<'_>, trusted: bool) -> bool {
 
 fn forwarded(
     out: &mut Vec<u8>,
-    cx: &RequestCx,
+    arrival: Arrival<'_>,
     head: &RequestHead,
-    seat: &Seat,
     trusted: bool,
     edits: &FieldEdits,
 ) {
@@ -120,11 +129,11 @@ fn forwarded(
             out.extend_from_slice(line);
             out.extend_from_slice(b", ");
         }
-        address(out, seat.peer_ip());
+        address(out, arrival.peer);
         out.extend_from_slice(b"\r\n");
     }
     if !edits.drops(b"x-forwarded-proto") {
-        let scheme = seat.listener.scheme().as_bytes();
+        let scheme = arrival.scheme.as_bytes();
         let proto = believed(Known::XForwardedProto).unwrap_or(scheme);
         write::field(out, b"x-forwarded-proto", proto);
     }
@@ -133,11 +142,11 @@ fn forwarded(
         write::field(out, b"x-forwarded-host", host);
     }
     if !edits.drops(b"x-request-id") {
-        write::field(out, b"x-request-id", cx.request_id.as_bytes());
+        write::field(out, b"x-request-id", arrival.request_id);
     }
     let traced = head.fields.get(Known::Traceparent).is_some_and(is_traceparent);
     if !traced && !edits.drops(b"traceparent") {
-        traceparent(out, cx);
+        traceparent(out, arrival.random);
     }
     let via: &[u8] = match head.version {
         crate::h1::head::HttpVersion::Http10 => b"1.0 tidegate",
@@ -165,14 +174,14 @@ fn is_traceparent(value: &[u8]) -> bool {
 }
 
 /// Begins a trace that nobody has asked to be kept: the sampled flag is off.
-fn traceparent(out: &mut Vec<u8>, cx: &RequestCx) {
+fn traceparent(out: &mut Vec<u8>, random: &dyn Fn() -> u64) {
     let mut line = *b"traceparent: 00-................................-................-00\r\n";
     let (trace, rest) = line[16..].split_at_mut(32);
     let parent = &mut rest[1..17];
     // An id of zeros alone would be none; the lowest bit of each is always set.
-    let random = || u128::from(cx.worker.entropy()) << 64 | u128::from(cx.worker.entropy() | 1);
-    hexadecimal(trace, random());
-    hexadecimal(parent, random());
+    let id = || u128::from(random()) << 64 | u128::from(random() | 1);
+    hexadecimal(trace, id());
+    hexadecimal(parent, id());
     out.extend_from_slice(&line);
 }
 

@@ -176,7 +176,7 @@ async fn begin(
     if version.plan.protocol.is_h2() {
         let timeout = service.plan.policy.connect_timeout;
         let sender = upstream_h2::sender(endpoint, &pool, version_load, timeout).await;
-        if worker.shared.store.number() != lease.number {
+        if worker.shared.store.number() > lease.number {
             return Ok(Begun::Again);
         }
         return Ok(match sender {
@@ -199,7 +199,7 @@ async fn begin(
         }
     };
     // The fence: between this look and the first byte there is no await.
-    if worker.shared.store.number() != lease.number {
+    if worker.shared.store.number() > lease.number {
         pool.give(connection, now);
         return Ok(Begun::Again);
     }

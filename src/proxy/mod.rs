@@ -29,7 +29,7 @@ mod tunnel;
 pub(crate) mod upstream_h2;
 pub mod worker;
 
-pub use self::admit::client_of;
+pub use self::admit::{Arrival, client_of, upstream_head};
 pub use self::assign::{Choice, choose_by, id_text};
 
 use self::context::{Assigned, RequestCx};
@@ -103,7 +103,14 @@ async fn decide(
         framing => framing,
     };
     let mut bytes = cx.worker.buffers.take_head();
-    admit::upstream_head(&mut bytes, cx, head, &found, seat, framing); // 3: what goes up
+    let arrival = Arrival {
+        edge: &cx.entry.snapshot.edge,
+        peer: seat.peer_ip(),
+        scheme: seat.listener.scheme(),
+        request_id: cx.request_id.as_bytes(),
+        random: &|| cx.worker.entropy(),
+    };
+    upstream_head(&mut bytes, arrival, head, &found, framing); // 3: what goes up
     cx.tap = shadow::tap(cx, head, &bytes, framing); // 6: never waits, never fails
     Ok(Decision::Forward { bytes, framing })
 }

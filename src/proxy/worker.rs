@@ -123,7 +123,7 @@ impl Worker {
     /// The revision in force. Installs a new one first if there is one: whoever calls this chooses
     /// by what is current, and must choose without awaiting.
     pub fn lease(self: &Rc<Self>) -> Lease {
-        if self.shared.store.number() != self.lease.borrow().number {
+        if self.shared.store.number() > self.lease.borrow().number {
             self.install();
         }
         self.lease.borrow().clone()

@@ -12,5 +12,6 @@ mod restart;
 mod rig;
 mod routing;
 mod shadow;
+mod sim;
 mod tidy;
 mod wire;

@@ -54,8 +54,26 @@ impl Answer {
 impl Client {
     /// Connects.
     pub async fn connect(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect(address).await.expect("a listening proxy");
-        Self { stream, host: address.to_string(), buffer: Vec::new() }
+        Self::try_connect(address).await.expect("a listening proxy")
+    }
+
+    /// Connects; `None` when nobody listens.
+    pub async fn try_connect(address: SocketAddr) -> Option<Self> {
+        let stream = TcpStream::connect(address).await.ok()?;
+        Some(Self { stream, host: address.to_string(), buffer: Vec::new() })
+    }
+
+    /// A request with a body and its answer; `None` when the connection ends before it is whole.
+    pub async fn ask(&mut self, method: &str, path: &str, body: &str) -> Option<Answer> {
+        let (host, length) = (&self.host, body.len());
+        let length = match body {
+            "" => String::new(),
+            _ => format!("Content-Length: {length}\r\n"),
+        };
+        let request = format!("{method} {path} HTTP/1.1\r\nHost: {host}\r\n{length}\r\n{body}");
+        // An answer may be there although the request could not be written.
+        let _ = self.stream.write_all(request.as_bytes()).await;
+        self.try_answer(method).await
     }
 
     /// Sends bytes as they are.

@@ -149,6 +149,19 @@ impl Version {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
     }
+
+    /// Lives again, on the same port.
+    pub async fn revive(&self) {
+        let listener = loop {
+            match std::net::TcpListener::bind(self.address) {
+                Ok(listener) => break listener,
+                // An outgoing connection may have been given the port meanwhile.
+                Err(_) => tokio::time::sleep(Duration::from_millis(1)).await,
+            }
+        };
+        self.alive.send_replace(true);
+        self.serve(listener);
+    }
 }
 
 async fn talk(

@@ -15,6 +15,8 @@ use xxhash_rust::xxh3::Xxh3;
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Two looks this far apart must agree: a file that is being written is left alone.
 const SETTLE: Duration = Duration::from_millis(30);
+/// Events that may wait to be looked at.
+const EVENTS_WAITING_MAX: usize = 256;
 
 /// Looks at the files that `paths` names until the receiver is dropped.
 pub fn start(paths: impl Fn() -> Vec<PathBuf> + Send + 'static) -> mpsc::Receiver<()> {
@@ -24,11 +26,11 @@ pub fn start(paths: impl Fn() -> Vec<PathBuf> + Send + 'static) -> mpsc::Receive
 }
 
 async fn follow(paths: impl Fn() -> Vec<PathBuf> + Send + 'static, tell: mpsc::Sender<()>) {
-    let (poke, mut poked) = mpsc::channel(1);
+    let (poke, mut poked) = mpsc::channel(EVENTS_WAITING_MAX);
     let watcher = notify::recommended_watcher(move |event| {
-        if may_be_a_change(&event) {
-            // A full channel already says what there is to say.
-            let _ = poke.try_send(());
+        if let Some(paths) = changed_by(event) {
+            // A full channel already says that it is time to look.
+            let _ = poke.try_send(paths);
         }
     });
     let mut watcher = watcher.map_err(|error| tracing::warn!(%error, "files are polled")).ok();
@@ -43,14 +45,19 @@ async fn follow(paths: impl Fn() -> Vec<PathBuf> + Send + 'static, tell: mpsc::S
                 watched.push(folder);
             }
         }
-        let written = tokio::select! {
-            _ = poked.recv(), if watcher.is_some() => true,
+        let mut written = tokio::select! {
+            event = poked.recv(), if watcher.is_some() => names(&paths(), event),
             () = tokio::time::sleep(LOOK_EVERY) => false,
             () = tell.closed() => return,
         };
         let mut now = fingerprint(&paths());
-        while now != seen || written {
+        loop {
+            // Also when it is other files that are written: a busy log beside ours costs one look
+            // in so long.
             tokio::time::sleep(SETTLE).await;
+            while let Ok(event) = poked.try_recv() {
+                written |= names(&paths(), Some(event));
+            }
             let again = fingerprint(&paths());
             if again == now {
                 break;
@@ -68,10 +75,22 @@ async fn follow(paths: impl Fn() -> Vec<PathBuf> + Send + 'static, tell: mpsc::S
     }
 }
 
-/// Opening and reading is no change; taking our own looks for one would mean to look for ever.
-fn may_be_a_change(event: &notify::Result<Event>) -> bool {
-    let Ok(event) = event else { return true };
-    !event.kind.is_access() || event.kind == EventKind::Access(AccessKind::Close(AccessMode::Write))
+/// What may have changed; no paths mean anything may. Opening and reading is no change: taking our
+/// own looks for one would mean to look for ever.
+fn changed_by(event: notify::Result<Event>) -> Option<Vec<PathBuf>> {
+    let Ok(event) = event else { return Some(Vec::new()) };
+    let closed = EventKind::Access(AccessKind::Close(AccessMode::Write));
+    (!event.kind.is_access() || event.kind == closed).then_some(event.paths)
+}
+
+/// Whether an event speaks of one of our files, or does not say of which it speaks.
+fn names(ours: &[PathBuf], event: Option<Vec<PathBuf>>) -> bool {
+    let changed = event.unwrap_or_default();
+    let is_ours = |path: &PathBuf| {
+        let in_folder = || path.parent().is_some_and(|folder| ours.iter().any(|p| p == folder));
+        ours.iter().any(|our| our.file_name() == path.file_name()) || in_folder()
+    };
+    changed.is_empty() || changed.iter().any(is_ours)
 }
 
 fn folders(paths: &[PathBuf]) -> Vec<PathBuf> {

@@ -5,6 +5,7 @@
 
 mod balance;
 mod cutover;
+mod docs;
 mod failure;
 mod hold;
 mod reload;

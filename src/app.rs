@@ -15,6 +15,7 @@ use crate::certs::CertStore;
 use crate::clock;
 use crate::config::{self, Config, Report};
 use crate::control::{Author, Control, Event, Outcome, Refusal};
+use crate::limits::FIRST_LOOK_MAX;
 use crate::name::{ListenerName, ServiceName, VersionName};
 use crate::net;
 use crate::operations::reload::ReloadError;
@@ -38,8 +39,6 @@ use crate::upstream::resolver::Resolver;
 use crate::upstream::{Endpoint, Registry};
 use crate::watch as files;
 
-/// How long the first look at endpoints may take before clients are served anyway.
-const FIRST_LOOK_MAX: Duration = Duration::from_secs(3);
 /// How often a drain looks whether it is done.
 const DRAIN_LOOK: Duration = Duration::from_millis(20);
 
@@ -179,6 +178,7 @@ impl App {
                 let inner = reload.clone();
                 Box::pin(async move { inner.reload(&author).await })
             }),
+            &std::path::absolute(path).unwrap_or_else(|_| path.to_owned()),
             &config.admin,
         )
         .map_err(StartError::Failed)?;

@@ -53,6 +53,10 @@ pub const DIFF_FIELDS_MAX: usize = 1000;
 pub const DIFF_QUEUE_MAX: usize = 1024;
 /// Bytes of a request body that wait for a slow shadow; past it the copy is given up and counted.
 pub const SHADOW_TEE_BYTES_MAX: usize = 1024 * 1024;
+/// Copies in a row that do not reach a shadow before it is left alone.
+pub const SHADOW_UNREACHED_MAX: u32 = 8;
+/// How long it is left alone; the next copy tries again.
+pub const SHADOW_REST: Duration = Duration::from_millis(200);
 /// Bytes of a shadow's answer that are read only to keep its connection, once it is too long to be
 /// compared. Past it the connection is closed: a shadow that never ends must not busy a worker.
 pub const SHADOW_DISCARD_BYTES_MAX: usize = 1024 * 1024;
@@ -86,3 +90,70 @@ pub const COMPARED_BODY_BYTES_MAX: u64 = 64 * 1024 * 1024;
 const _: () = assert!(JOIN_BYTES_MAX <= READ_BUFFER_BYTES);
 const _: () = assert!(RESPONSE_HEAD_BYTES_MAX <= READ_BUFFER_BYTES);
 const _: () = assert!(VERSIONS_MAX < u8::MAX as usize);
+pub const JOURNAL_HEADER_BYTES_MAX: u64 = 64;
+/// Characters of `X-Reason` that are kept.
+pub const REASON_CHARS_MAX: usize = 1000;
+/// Steps of one rollout.
+pub const ROLLOUT_STEPS_MAX: usize = 1000;
+/// Names that a wrong one is compared with.
+pub const SUGGESTED_FROM_MAX: usize = 1000;
+/// Names that are told when none is near.
+pub const NAMES_LISTED_MAX: usize = 20;
+/// Certificates of one listener.
+pub const CERTIFICATES_MAX: usize = 10_000;
+/// Buckets of a histogram; every series has as many counters.
+pub const DURATION_BOUNDS_MAX: usize = 64;
+/// Diagnostics that are rendered with their source; a longer report ends with a count of the rest.
+pub const DIAGNOSTICS_SHOWN_MAX: usize = 100;
+/// How long the first look at endpoints may take before clients are served anyway.
+pub const FIRST_LOOK_MAX: Duration = Duration::from_secs(3);
+/// Bytes of a request's path and query in a sample.
+pub const PATH_TEXT_BYTES_MAX: usize = 1024;
+/// Bytes of chunk extensions a peer may send beyond the bytes of data it has sent.
+pub const CHUNK_EXTENSION_BYTES_MAX: usize = 4096;
+/// Hexadecimal digits of a chunk size: what 64 bits hold.
+pub const CHUNK_SIZE_DIGITS_MAX: u8 = 16;
+/// A chunk above this would have a negative size for someone.
+pub const CHUNK_SIZE_MAX: u64 = i64::MAX as u64;
+/// Fields in a trailer section.
+pub const TRAILER_FIELDS_MAX: usize = 64;
+/// The longest host name DNS can carry, in bytes.
+pub const HOST_BYTES_MAX: usize = 253;
+/// Fields that are parsed without going to the allocator; heads with more are rare.
+pub const FIELDS_ON_STACK: usize = 128;
+/// Bytes of a buffer that a request head is written to; most heads are shorter.
+pub const HEAD_BUFFER_BYTES: usize = 2 * 1024;
+/// Bytes of a buffer that a client's bytes are read into: a head and a small body.
+pub const CLIENT_BUFFER_BYTES: usize = 32 * 1024;
+/// Batches of lines that may wait for a slow log. Past it, lines are dropped: a full pipe must not
+/// stop the traffic.
+pub const LOG_BATCHES_WAITING_MAX: usize = 256;
+/// A fresh connection is tried so often after kept ones turned out to be closed.
+pub const STALE_TRIES_MAX: u32 = 3;
+/// How often a new cohort's id is drawn again because its bucket belongs to a version that takes
+/// no new cohorts. With 1 % of the weight elsewhere this fails once in a thousand million times.
+pub const COHORT_DRAWS_MAX: u32 = 2048;
+/// After an answer that came before the whole request was read, so much of the rest is read and
+/// thrown away: closing at once would reset the connection and destroy the answer on its way.
+pub const LINGER_BYTES_MAX: u64 = 1024 * 1024;
+/// How long the rest of a request is read and thrown away after such an answer.
+pub const LINGER_MAX: Duration = Duration::from_secs(2);
+/// Retries a service may make before its requests have earned any, and the most it can save up: a
+/// dying endpoint fails everything in flight at once, and all of it deserves its second try.
+pub const RETRIES_SAVED_MAX: f64 = 1000.0;
+/// Differences told apart in one comparison; more become one difference in the field `other`.
+pub const DIFFERENCES_MAX: usize = 64;
+/// Bytes of a field's text; longer pointers are cut.
+pub const FIELD_TEXT_BYTES_MAX: usize = 256;
+/// Bytes of a value shown in one side's text of a difference; quotes and a size may stand around it.
+pub const VALUE_TEXT_BYTES_MAX: usize = 128;
+/// URLs within query values of URLs that are still looked into.
+pub const REDACT_NESTED_MAX: usize = 2;
+/// Bytes of a value that are looked at for a text of [`VALUE_TEXT_BYTES_MAX`]: so many more that a
+/// secret which begins in the text is known for one.
+pub const REDACT_LOOKED_AT_BYTES: usize = 8 * VALUE_TEXT_BYTES_MAX;
+/// A released worker lets so many go, then pauses: the version that comes back meets a stream and
+/// not a herd.
+pub const RELEASE_AT_ONCE: usize = 8;
+/// Between two such groups.
+pub const RELEASE_PAUSE: Duration = Duration::from_millis(4);

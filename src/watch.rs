@@ -6,7 +6,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use notify::{RecursiveMode, Watcher};
+use notify::event::{AccessKind, AccessMode};
+use notify::{Event, EventKind, RecursiveMode, Watcher};
 use tokio::sync::mpsc;
 use xxhash_rust::xxh3::Xxh3;
 
@@ -14,6 +15,8 @@ use xxhash_rust::xxh3::Xxh3;
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Two looks this far apart must agree: a file that is being written is left alone.
 const SETTLE: Duration = Duration::from_millis(30);
+/// Events that may wait to be looked at.
+const EVENTS_WAITING_MAX: usize = 256;
 
 /// Looks at the files that `paths` names until the receiver is dropped.
 pub fn start(paths: impl Fn() -> Vec<PathBuf> + Send + 'static) -> mpsc::Receiver<()> {
@@ -29,10 +32,12 @@ async fn follow(
     mut seen: u64,
     tell: mpsc::Sender<()>,
 ) {
-    let (poke, mut poked) = mpsc::channel(1);
-    let watcher = notify::recommended_watcher(move |_| {
-        // A full channel already says what there is to say.
-        let _ = poke.try_send(());
+    let (poke, mut poked) = mpsc::channel(EVENTS_WAITING_MAX);
+    let watcher = notify::recommended_watcher(move |event| {
+        if let Some(paths) = changed_by(event) {
+            // A full channel already says that it is time to look.
+            let _ = poke.try_send(paths);
+        }
     });
     let mut watcher = watcher.map_err(|error| tracing::warn!(%error, "files are polled")).ok();
     let mut watched: Vec<PathBuf> = Vec::new();
@@ -45,27 +50,52 @@ async fn follow(
                 watched.push(folder);
             }
         }
-        tokio::select! {
-            _ = poked.recv(), if watcher.is_some() => {}
-            () = tokio::time::sleep(LOOK_EVERY) => {}
+        let mut written = tokio::select! {
+            event = poked.recv(), if watcher.is_some() => names(&paths(), event),
+            () = tokio::time::sleep(LOOK_EVERY) => false,
             () = tell.closed() => return,
-        }
+        };
         let mut now = fingerprint(&paths());
-        while now != seen {
+        loop {
+            // Also when it is other files that are written: a busy log beside ours costs one look
+            // in so long.
             tokio::time::sleep(SETTLE).await;
+            while let Ok(event) = poked.try_recv() {
+                written |= names(&paths(), Some(event));
+            }
             let again = fingerprint(&paths());
             if again == now {
                 break;
             }
             now = again;
         }
-        if now != seen {
+        // What was put back before we looked may have been read by others meanwhile: a write is
+        // told also when it seems to have changed nothing.
+        if now != seen || written {
             seen = now;
             if tell.send(()).await.is_err() {
                 return;
             }
         }
     }
+}
+
+/// What may have changed; no paths mean anything may. Opening and reading is no change: taking our
+/// own looks for one would mean to look for ever.
+fn changed_by(event: notify::Result<Event>) -> Option<Vec<PathBuf>> {
+    let Ok(event) = event else { return Some(Vec::new()) };
+    let closed = EventKind::Access(AccessKind::Close(AccessMode::Write));
+    (!event.kind.is_access() || event.kind == closed).then_some(event.paths)
+}
+
+/// Whether an event speaks of one of our files, or does not say of which it speaks.
+fn names(ours: &[PathBuf], event: Option<Vec<PathBuf>>) -> bool {
+    let changed = event.unwrap_or_default();
+    let is_ours = |path: &PathBuf| {
+        let in_folder = || path.parent().is_some_and(|folder| ours.iter().any(|p| p == folder));
+        ours.iter().any(|our| our.file_name() == path.file_name()) || in_folder()
+    };
+    changed.is_empty() || changed.iter().any(is_ours)
 }
 
 fn folders(paths: &[PathBuf]) -> Vec<PathBuf> {
@@ -101,4 +131,55 @@ fn fingerprint(paths: &[PathBuf]) -> u64 {
         }
     }
     hash.digest()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn looking_is_not_taken_for_a_change() {
+        let place = tempfile::tempdir().unwrap();
+        let file = place.path().join("tidegate.toml");
+        std::fs::write(&file, "a").unwrap();
+        let looks = Arc::new(AtomicU32::new(0));
+        let counted = looks.clone();
+        let path = file.clone();
+        let mut changed = start(move || {
+            counted.fetch_add(1, Ordering::Relaxed);
+            vec![path.clone()]
+        });
+        // The look that every later one is compared with comes first.
+        while looks.load(Ordering::Relaxed) < 2 {
+            tokio::task::yield_now().await;
+        }
+        std::fs::write(&file, "b").unwrap();
+        changed.recv().await.expect("a change is told");
+        tokio::time::sleep(LOOK_EVERY / 2).await;
+        let looks = looks.load(Ordering::Relaxed);
+        assert!(looks < 50, "looked {looks} times at one change");
+    }
+
+    #[tokio::test]
+    async fn what_is_put_back_at_once_is_told_all_the_same() {
+        let place = tempfile::tempdir().unwrap();
+        let file = place.path().join("tidegate.toml");
+        std::fs::write(&file, "a").unwrap();
+        let looked = Arc::new(tokio::sync::Notify::new());
+        let (tell, path) = (looked.clone(), file.clone());
+        let mut changed = start(move || {
+            tell.notify_one();
+            vec![path.clone()]
+        });
+        // The second look is for the folders to watch; between it and the wait there is no pause.
+        looked.notified().await;
+        looked.notified().await;
+        std::fs::write(&file, "b").unwrap();
+        std::fs::write(&file, "a").unwrap();
+        let told = tokio::time::timeout(LOOK_EVERY * 5, changed.recv()).await;
+        assert_eq!(told, Ok(Some(())));
+    }
 }

@@ -17,13 +17,11 @@ use super::AdminState;
 use super::auth::Caller;
 use super::problem::Problem;
 use crate::control::{Author, Terms};
-use crate::limits::ADMIN_BODY_BYTES_MAX;
+use crate::limits::{ADMIN_BODY_BYTES_MAX, REASON_CHARS_MAX};
 use crate::name::{ServiceName, VersionName};
 
 /// A request body arrives within this time or not at all.
 const BODY_WAIT: Duration = Duration::from_secs(10);
-/// Characters of `X-Reason` that are kept.
-const REASON_CHARS_MAX: usize = 1000;
 
 /// The service of the path.
 pub struct ServicePath(pub ServiceName);

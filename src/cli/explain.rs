@@ -35,11 +35,9 @@ pub fn run(
     } else {
         print(&answer);
     }
-    Ok(if answer["version"].is_null() && answer["shares"].as_array().is_none_or(Vec::is_empty) {
-        super::NO
-    } else {
-        0
-    })
+    // A draw has no single outcome, but shares.
+    let has_shares = answer["shares"].as_object().is_some_and(|shares| !shares.is_empty());
+    Ok(if has_shares || !answer["version"].is_null() { 0 } else { super::NO })
 }
 
 fn print(answer: &Value) {
@@ -53,14 +51,6 @@ fn print(answer: &Value) {
         if let Some(text) = answer[key].as_str() {
             anstream::println!("{label:<11} {text}");
         }
-    }
-    for share in answer["shares"].as_array().into_iter().flatten() {
-        let version = share["version"].as_str().unwrap_or_default();
-        anstream::println!(
-            "{:<11} {version} {:.2}%",
-            "chance",
-            share["percent"].as_f64().unwrap_or(0.0)
-        );
     }
     let endpoints: Vec<_> =
         answer["endpoints"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();

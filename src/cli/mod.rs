@@ -195,6 +195,13 @@ pub fn main() -> ExitCode {
     ExitCode::from(code)
 }
 
+/// Whether a command line, without the program's name, is right; if not, what is wrong with it.
+pub fn check_usage(arguments: &[String]) -> Result<(), String> {
+    let program = std::iter::once("tidegate".to_owned());
+    let parsed = Arguments::try_parse_from(program.chain(arguments.iter().cloned()));
+    parsed.map(drop).map_err(|error| error.to_string())
+}
+
 fn dispatch(admin: &Admin, command: Command) -> Result<u8, Failure> {
     let end = |endpoint: &Option<String>| endpoint.clone();
     match command {

@@ -12,8 +12,7 @@ use std::sync::Arc;
 
 use annotate_snippets::{Annotation, AnnotationKind, Group, Level, Renderer, Snippet};
 
-/// Diagnostics that are rendered with their source; a longer report ends with a count of the rest.
-const RENDERED_MAX: usize = 100;
+use crate::limits::DIAGNOSTICS_SHOWN_MAX;
 
 /// Whether a configuration with this diagnostic can be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -172,14 +171,14 @@ impl Report {
     pub fn render(&self, colour: bool) -> String {
         let renderer = if colour { Renderer::styled() } else { Renderer::plain() };
         let mut text = String::new();
-        for (n, diagnostic) in self.diagnostics.iter().take(RENDERED_MAX).enumerate() {
+        for (n, diagnostic) in self.diagnostics.iter().take(DIAGNOSTICS_SHOWN_MAX).enumerate() {
             if n > 0 {
                 text.push('\n');
             }
             text.push_str(&self.render_one(&renderer, diagnostic));
             text.push('\n');
         }
-        if let Some(rest @ 1..) = self.diagnostics.len().checked_sub(RENDERED_MAX) {
+        if let Some(rest @ 1..) = self.diagnostics.len().checked_sub(DIAGNOSTICS_SHOWN_MAX) {
             // Writing to a String cannot fail.
             let _ = writeln!(text, "\nand {rest} more");
         }

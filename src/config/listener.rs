@@ -6,12 +6,9 @@ use super::error::{Place, Problem};
 use super::read::Section;
 use super::reference::{CERT, LIMITS, LISTENER, LISTENER_TLS};
 use super::value;
-use crate::limits::READ_BUFFER_BYTES;
+use crate::limits::{CERTIFICATES_MAX, READ_BUFFER_BYTES};
 use crate::name::ListenerName;
 use crate::plan::{CertPlan, ListenerLimits, ListenerPlan, ListenerTls};
-
-/// Certificates of one listener.
-const CERTS_MAX: usize = 10_000;
 
 /// A listener, with what cross checks point at.
 #[derive(Debug)]
@@ -75,9 +72,9 @@ fn read_tls(section: &Section<'_>) -> Option<ListenerTls> {
     }
     if section.is_empty_list("certs") {
         section.error("certs", Problem::new("there is no certificate").help(HELP));
-    } else if tables.len() > CERTS_MAX {
+    } else if tables.len() > CERTIFICATES_MAX {
         let problem = Problem::new(format!("{} certificates are too many", tables.len()));
-        section.error("certs", problem.help(format!("use at most {CERTS_MAX}")));
+        section.error("certs", problem.help(format!("use at most {CERTIFICATES_MAX}")));
     }
     let certs = tables.into_iter().map(|(place, table)| {
         let path = section.path_of("certs");

@@ -10,12 +10,7 @@ use std::path::{Path, PathBuf};
 use super::document::{Entry, Node, Table, Value, constant};
 use super::error::{Findings, NamedFile, Place, Problem};
 use super::reference::{About, Absent, Key};
-use crate::limits::NAME_BYTES_MAX;
-
-/// Names that a wrong one is compared with.
-const SUGGESTED_FROM_MAX: usize = 1000;
-/// Names that are told when none is near.
-const LISTED_MAX: usize = 20;
+use crate::limits::{NAME_BYTES_MAX, NAMES_LISTED_MAX, SUGGESTED_FROM_MAX};
 
 /// What readers share.
 #[derive(Debug, Clone, Copy)]
@@ -302,7 +297,7 @@ pub(super) fn suggestion<'n>(name: &str, known: impl Iterator<Item = &'n str>) -
             format!("did you mean `{near}`?")
         }
         _ if known.is_empty() => "there is none to choose from".to_owned(),
-        _ if known.len() > LISTED_MAX => format!("there are {} to choose from", known.len()),
+        _ if known.len() > NAMES_LISTED_MAX => format!("there are {} to choose from", known.len()),
         _ => format!("known: {}", known.join(", ")),
     }
 }

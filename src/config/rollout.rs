@@ -9,10 +9,8 @@ use super::read::Section;
 use super::reference::{ANALYSIS, MAX_LATENCY, ROLLOUT};
 use super::service::VersionNames;
 use super::value;
+use crate::limits::ROLLOUT_STEPS_MAX;
 use crate::plan::{Advance, AnalysisPlan, OnRegression, Pace, RolloutPlan};
-
-/// Steps of one rollout.
-const STEPS_MAX: usize = 1000;
 
 /// Reads the rollout of a service, if it has one.
 pub(super) fn read(service: &Section<'_>, versions: &VersionNames<'_>) -> Option<Arc<RolloutPlan>> {
@@ -48,8 +46,8 @@ fn read_steps(section: &Section<'_>) -> Option<Vec<u32>> {
     }
     let steps = section.list(KEY, value::percent)?;
     let findings = section.context.findings;
-    if steps.is_empty() || steps.len() > STEPS_MAX {
-        let problem = Problem::new(format!("a rollout has 1 to {STEPS_MAX} steps"));
+    if steps.is_empty() || steps.len() > ROLLOUT_STEPS_MAX {
+        let problem = Problem::new(format!("a rollout has 1 to {ROLLOUT_STEPS_MAX} steps"));
         section.error(KEY, problem.help("e.g. `steps = [10, 25, 50, 75, 100]`"));
     }
     if let Some(zero) = steps.iter().find(|step| step.value == 0) {

@@ -8,10 +8,8 @@ use super::error::Problem;
 use super::read::Section;
 use super::reference::{ADMIN, LOG, METRICS, SERVER, STATE};
 use super::value;
+use crate::limits::DURATION_BOUNDS_MAX;
 use crate::snapshot::EdgePolicy;
-
-/// Buckets of a histogram; every series has as many counters.
-const BUCKETS_MAX: usize = 64;
 
 /// The process.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -145,9 +143,9 @@ pub(super) fn read_buckets(root: &Section<'_>) -> Vec<f64> {
     const KEY: &str = "duration_buckets";
     let section = root.section("metrics", METRICS);
     let bounds = section.list(KEY, value::duration).unwrap_or_default();
-    if bounds.len() > BUCKETS_MAX {
+    if bounds.len() > DURATION_BOUNDS_MAX {
         let problem = Problem::new(format!("{} buckets are too many", bounds.len()));
-        section.error(KEY, problem.help(format!("use at most {BUCKETS_MAX}")));
+        section.error(KEY, problem.help(format!("use at most {DURATION_BOUNDS_MAX}")));
     } else if section.is_empty_list(KEY) {
         section.error(KEY, Problem::new("there is no bucket").help("leave the key out"));
     }

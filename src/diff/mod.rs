@@ -23,12 +23,8 @@ use self::redact::{printable, shown};
 pub use self::rules::{RuleError, Rules};
 use self::tree::Unreadable;
 
-/// Differences told apart in one comparison; more become one difference in the field `other`.
-pub const DIFFERENCES_MAX: usize = 64;
-/// Bytes of a field's text; longer pointers are cut.
-pub const FIELD_TEXT_BYTES_MAX: usize = 256;
-/// Bytes of a value shown in one side's text of a difference; quotes and a size may stand around it.
-pub const VALUE_TEXT_BYTES_MAX: usize = 128;
+use crate::limits::{DIFFERENCES_MAX, FIELD_TEXT_BYTES_MAX, VALUE_TEXT_BYTES_MAX};
+
 /// The text of a side that does not have the field at all.
 pub const MISSING: &str = "(missing)";
 /// The field that differences past a bound are counted under.

@@ -7,6 +7,7 @@
 use std::borrow::Cow;
 
 use super::VALUE_TEXT_BYTES_MAX;
+use crate::limits::{REDACT_LOOKED_AT_BYTES, REDACT_NESTED_MAX};
 
 /// What stands where a secret was.
 pub const REDACTED: &str = "[redacted]";
@@ -14,13 +15,6 @@ pub const REDACTED: &str = "[redacted]";
 /// A run of letters and digits of this length with both in it is taken for a key or a token. A
 /// UUID's longest run is 12, a time stamp's 8; an MD5 in hex, often a session id, has 32.
 const TOKEN_CHARS_MIN: usize = 32;
-
-/// URLs within query values of URLs that are still looked into.
-const NESTED_MAX: usize = 2;
-
-/// Bytes of a value that are looked at for a text of [`VALUE_TEXT_BYTES_MAX`]: so many more that a
-/// secret which begins in the text is known for one.
-const LOOKED_AT_BYTES: usize = 8 * VALUE_TEXT_BYTES_MAX;
 
 /// Parts of names, in lower case without separators, that mark a secret wherever they stand.
 const SECRET_PARTS: [&str; 19] = [
@@ -55,7 +49,7 @@ pub fn redact_value<'a>(field_name: &str, value: &'a str) -> Cow<'a, str> {
     if is_secret_name(field_name) && !value.is_empty() {
         return Cow::Borrowed(REDACTED);
     }
-    match redact_words(value, NESTED_MAX) {
+    match redact_words(value, REDACT_NESTED_MAX) {
         Some(text) => Cow::Owned(text),
         None => Cow::Borrowed(value),
     }
@@ -65,12 +59,12 @@ pub fn redact_value<'a>(field_name: &str, value: &'a str) -> Cow<'a, str> {
 ///
 /// Beside what [`redact_value`] hides, `code` is: it buys a token in OAuth.
 pub fn redact_query(query: &str) -> String {
-    redact_pairs(query, NESTED_MAX)
+    redact_pairs(query, REDACT_NESTED_MAX)
 }
 
 /// The text of one side of a difference: redacted, printable and short.
 pub(super) fn shown(field_name: &str, value: &str) -> String {
-    let cut = value.char_indices().map(|(at, _)| at).find(|at| *at >= LOOKED_AT_BYTES);
+    let cut = value.char_indices().map(|(at, _)| at).find(|at| *at >= REDACT_LOOKED_AT_BYTES);
     let value = &value[..cut.unwrap_or(value.len())];
     printable(&redact_value(field_name, value), VALUE_TEXT_BYTES_MAX)
 }

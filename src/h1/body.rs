@@ -10,16 +10,10 @@ use std::ops::Range;
 use super::fields::{Fields, may_be_trailer};
 use super::head::Framing;
 use super::write;
-use crate::limits::TRAILER_BYTES_MAX;
-
-/// Bytes of chunk extensions a peer may send beyond the bytes of data it has sent.
-const EXTENSION_BYTES_MAX: usize = 4096;
-/// Hexadecimal digits of a chunk size: what 64 bits hold.
-const SIZE_DIGITS_MAX: u8 = 16;
-/// A chunk above this would have a negative size for someone.
-const SIZE_MAX: u64 = i64::MAX as u64;
-/// Fields in a trailer section.
-const TRAILER_FIELDS_MAX: usize = 64;
+use crate::limits::{
+    CHUNK_EXTENSION_BYTES_MAX, CHUNK_SIZE_DIGITS_MAX, CHUNK_SIZE_MAX, TRAILER_BYTES_MAX,
+    TRAILER_FIELDS_MAX,
+};
 
 /// Why a body is broken. What was passed on of it must be aborted, never ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -228,13 +222,13 @@ impl Decoder {
 
     fn after_in_size(&mut self, size: u64, digits: u8, byte: u8) -> Result<State, BodyError> {
         if let Some(digit) = char::from(byte).to_digit(16) {
-            if digits == SIZE_DIGITS_MAX {
+            if digits == CHUNK_SIZE_DIGITS_MAX {
                 return Err(BodyError::ChunkSize);
             }
             return Ok(State::Size { size: size << 4 | u64::from(digit), digits: digits + 1 });
         }
         match byte {
-            _ if digits == 0 || size > SIZE_MAX => Err(BodyError::ChunkSize),
+            _ if digits == 0 || size > CHUNK_SIZE_MAX => Err(BodyError::ChunkSize),
             b'\r' => Ok(State::SizeLf(size)),
             b';' => Ok(State::Extension(size)),
             b' ' | b'\t' => Ok(State::SizeSpace(size)),
@@ -244,7 +238,7 @@ impl Decoder {
 
     fn count_extension(&mut self) -> Result<(), BodyError> {
         self.extension_debt += 1;
-        if self.extension_debt > EXTENSION_BYTES_MAX {
+        if self.extension_debt > CHUNK_EXTENSION_BYTES_MAX {
             return Err(BodyError::ChunkExtension);
         }
         Ok(())

@@ -1,5 +1,7 @@
 //! Header and trailer fields: owned bytes with ranges into them, classified once when they enter.
 
+use std::ops::Range;
+
 /// The fields the proxy itself acts on. Everything else is [`Known::Other`] and is only passed on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
@@ -38,42 +40,40 @@ pub enum Known {
 impl Known {
     /// Classifies a field name, whatever its case.
     pub fn of(name: &[u8]) -> Self {
-        // The length leaves at most three candidates, so that most names cost one comparison.
-        let candidates: &[(&[u8], Self)] = match name.len() {
-            2 => &[(b"te", Self::Te)],
-            3 => &[(b"via", Self::Via)],
-            4 => &[(b"host", Self::Host), (b"date", Self::Date)],
-            6 => &[(b"cookie", Self::Cookie), (b"expect", Self::Expect), (b"server", Self::Server)],
-            7 => &[(b"upgrade", Self::Upgrade), (b"trailer", Self::Trailer)],
-            8 => &[(b"location", Self::Location)],
-            9 => &[(b"forwarded", Self::Forwarded)],
-            10 => &[
-                (b"connection", Self::Connection),
-                (b"set-cookie", Self::SetCookie),
-                (b"keep-alive", Self::KeepAlive),
-            ],
-            11 => &[(b"traceparent", Self::Traceparent)],
-            12 => &[(b"content-type", Self::ContentType), (b"x-request-id", Self::XRequestId)],
-            13 => {
-                &[(b"cache-control", Self::CacheControl), (b"authorization", Self::Authorization)]
-            }
-            14 => &[(b"content-length", Self::ContentLength)],
-            15 => &[(b"x-forwarded-for", Self::XForwardedFor)],
-            16 => &[
-                (b"content-encoding", Self::ContentEncoding),
-                (b"x-forwarded-host", Self::XForwardedHost),
-                (b"proxy-connection", Self::ProxyConnection),
-            ],
-            17 => &[
-                (b"transfer-encoding", Self::TransferEncoding),
-                (b"x-forwarded-proto", Self::XForwardedProto),
-            ],
-            18 => &[(b"proxy-authenticate", Self::ProxyAuthenticate)],
-            19 => &[(b"proxy-authorization", Self::ProxyAuthorization)],
-            _ => &[],
+        let Some(first) = name.first() else { return Self::Other };
+        // Length and first letter leave one candidate at most: most names cost no comparison.
+        let (text, known): (&[u8], Self) = match (name.len(), first | 0x20) {
+            (2, b't') => (b"te", Self::Te),
+            (3, b'v') => (b"via", Self::Via),
+            (4, b'd') => (b"date", Self::Date),
+            (4, b'h') => (b"host", Self::Host),
+            (6, b'c') => (b"cookie", Self::Cookie),
+            (6, b'e') => (b"expect", Self::Expect),
+            (6, b's') => (b"server", Self::Server),
+            (7, b't') => (b"trailer", Self::Trailer),
+            (7, b'u') => (b"upgrade", Self::Upgrade),
+            (8, b'l') => (b"location", Self::Location),
+            (9, b'f') => (b"forwarded", Self::Forwarded),
+            (10, b'c') => (b"connection", Self::Connection),
+            (10, b'k') => (b"keep-alive", Self::KeepAlive),
+            (10, b's') => (b"set-cookie", Self::SetCookie),
+            (11, b't') => (b"traceparent", Self::Traceparent),
+            (12, b'c') => (b"content-type", Self::ContentType),
+            (12, b'x') => (b"x-request-id", Self::XRequestId),
+            (13, b'a') => (b"authorization", Self::Authorization),
+            (13, b'c') => (b"cache-control", Self::CacheControl),
+            (14, b'c') => (b"content-length", Self::ContentLength),
+            (15, b'x') => (b"x-forwarded-for", Self::XForwardedFor),
+            (16, b'c') => (b"content-encoding", Self::ContentEncoding),
+            (16, b'p') => (b"proxy-connection", Self::ProxyConnection),
+            (16, b'x') => (b"x-forwarded-host", Self::XForwardedHost),
+            (17, b't') => (b"transfer-encoding", Self::TransferEncoding),
+            (17, b'x') => (b"x-forwarded-proto", Self::XForwardedProto),
+            (18, b'p') => (b"proxy-authenticate", Self::ProxyAuthenticate),
+            (19, b'p') => (b"proxy-authorization", Self::ProxyAuthorization),
+            _ => return Self::Other,
         };
-        let found = candidates.iter().find(|(text, _)| text.eq_ignore_ascii_case(name));
-        found.map_or(Self::Other, |(_, known)| *known)
+        if text.eq_ignore_ascii_case(name) { known } else { Self::Other }
     }
 
     /// Whether the field speaks to the next hop only (RFC 9110 §7.6.1).
@@ -118,6 +118,28 @@ impl Known {
     }
 }
 
+/// What an element of `Connection` says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ConnectionOption {
+    Close,
+    KeepAlive,
+    Upgrade,
+    /// It names a field that stops here.
+    Field,
+}
+
+impl ConnectionOption {
+    pub(super) fn of(token: &[u8]) -> Self {
+        let (text, option): (&[u8], Self) = match token.len() {
+            5 => (b"close", Self::Close),
+            7 => (b"upgrade", Self::Upgrade),
+            10 => (b"keep-alive", Self::KeepAlive),
+            _ => return Self::Field,
+        };
+        if text.eq_ignore_ascii_case(token) { option } else { Self::Field }
+    }
+}
+
 /// Where a field lies in the bytes of its section.
 #[derive(Debug, Clone, Copy)]
 struct Entry {
@@ -136,6 +158,16 @@ impl Entry {
 
     fn value<'a>(&self, bytes: &'a [u8]) -> &'a [u8] {
         &bytes[self.value_start..self.value_start + self.value_len]
+    }
+
+    /// Where the field stands as `name: value` and CR LF, if it does.
+    fn line(&self, bytes: &[u8]) -> Option<Range<usize>> {
+        let name_end = self.name_start + self.name_len;
+        let value_end = self.value_start + self.value_len;
+        let as_written = self.value_start == name_end + 2
+            && bytes[name_end..self.value_start] == *b": "
+            && bytes[value_end..].starts_with(b"\r\n");
+        as_written.then_some(self.name_start..value_end + 2)
     }
 }
 
@@ -261,9 +293,7 @@ impl Fields {
             let bytes = &self.bytes;
             let connection = self.entries[index];
             for token in list(connection.value(bytes)) {
-                // The everyday options name no field that would otherwise pass.
-                let everyday: [&[u8]; 3] = [b"close", b"keep-alive", b"upgrade"];
-                if everyday.iter().any(|option| option.eq_ignore_ascii_case(token)) {
+                if ConnectionOption::of(token) != ConnectionOption::Field {
                     continue;
                 }
                 for entry in &mut self.entries {
@@ -282,6 +312,30 @@ impl Fields {
             known: entry.known,
             hop: entry.hop,
         })
+    }
+
+    /// Writes the fields that `passes` lets through as lines. Neighbours that stand in the bytes as
+    /// they would be written go in one piece.
+    pub fn write(&self, out: &mut Vec<u8>, mut passes: impl FnMut(&Field<'_>) -> bool) {
+        let mut run = 0..0;
+        for (entry, field) in self.entries.iter().zip(self.iter()) {
+            if !passes(&field) {
+                continue;
+            }
+            match entry.line(&self.bytes) {
+                Some(line) if line.start == run.end => run.end = line.end,
+                Some(line) => {
+                    out.extend_from_slice(&self.bytes[run]);
+                    run = line;
+                }
+                None => {
+                    out.extend_from_slice(&self.bytes[run]);
+                    run = 0..0;
+                    super::write::field(out, field.name, field.value);
+                }
+            }
+        }
+        out.extend_from_slice(&self.bytes[run]);
     }
 
     /// The first value of a known field.

@@ -7,9 +7,10 @@
 use std::fmt;
 use std::mem::MaybeUninit;
 
-use super::fields::{Fields, Known, list};
+use super::fields::{ConnectionOption, Fields, Known, list};
 pub use super::request::RequestHead;
 pub use super::response::ResponseHead;
+use crate::limits::FIELDS_ON_STACK;
 
 /// Request methods. `Other` keeps its text in the head and is labelled `OTHER` in metrics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
@@ -163,9 +164,6 @@ impl fmt::Display for HeadError {
 
 impl std::error::Error for HeadError {}
 
-/// Fields that are parsed without going to the allocator; heads with more are rare.
-const FIELDS_ON_STACK: usize = 128;
-
 /// Room for parsed fields: on the stack, and on the heap only for what does not fit there.
 pub(super) type FieldRoom<'a> = [MaybeUninit<httparse::Header<'a>>];
 
@@ -308,9 +306,14 @@ impl Facts {
                 Known::TransferEncoding => transfer_encodings += 1,
                 Known::Host => facts.hosts += 1,
                 Known::Connection => {
-                    facts.close |= has(b"close");
-                    facts.keep_alive |= has(b"keep-alive");
-                    connection_upgrade |= has(b"upgrade");
+                    for token in list(field.value) {
+                        match ConnectionOption::of(token) {
+                            ConnectionOption::Close => facts.close = true,
+                            ConnectionOption::KeepAlive => facts.keep_alive = true,
+                            ConnectionOption::Upgrade => connection_upgrade = true,
+                            ConnectionOption::Field => {}
+                        }
+                    }
                 }
                 Known::Upgrade => upgrade_websocket |= has(b"websocket"),
                 Known::Expect => facts.expect = true,

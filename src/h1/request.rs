@@ -235,7 +235,8 @@ impl RequestHead {
             self.path_and_query.push('/');
         }
         self.path_and_query.push_str(text);
-        self.path_len = self.path_and_query.find('?').unwrap_or(self.path_and_query.len());
+        let query = self.path_and_query.bytes().position(|byte| byte == b'?');
+        self.path_len = query.unwrap_or(self.path_and_query.len());
     }
 
     /// One `Host`, valid even where a target in absolute form overrules it (RFC 9112 §3.2).

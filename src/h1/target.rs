@@ -3,9 +3,7 @@
 use std::net::Ipv6Addr;
 
 use super::head::{HeadError, Method};
-
-/// The longest host name DNS can carry, in bytes.
-const HOST_BYTES_MAX: usize = 253;
+use crate::limits::HOST_BYTES_MAX;
 
 /// A request target, taken apart.
 #[derive(Debug, PartialEq, Eq)]
@@ -79,7 +77,8 @@ pub(super) fn host_of(authority: &str) -> Result<&str, HeadError> {
             (address, port)
         }
         None => {
-            let (name, port) = authority.split_at(authority.find(':').unwrap_or(authority.len()));
+            let colon = authority.bytes().position(|byte| byte == b':');
+            let (name, port) = authority.split_at(colon.unwrap_or(authority.len()));
             let name = name.strip_suffix('.').unwrap_or(name);
             if !is_host_name(name) {
                 return Err(HeadError::Bad("host_malformed"));

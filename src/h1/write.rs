@@ -3,6 +3,7 @@
 //! What is written comes from parsed heads or from us and is not checked again. Which fields go out
 //! is decided by the callers.
 
+use super::fields::{Field, Fields};
 use super::head::Framing;
 
 /// Writes a request line of HTTP/1.1.
@@ -33,6 +34,35 @@ pub fn field(out: &mut Vec<u8>, name: impl AsRef<[u8]>, value: impl AsRef<[u8]>)
     out.extend_from_slice(b": ");
     out.extend_from_slice(value.as_ref());
     out.extend_from_slice(b"\r\n");
+}
+
+/// A section of fields being made: as bytes of HTTP/1, or as fields for HTTP/2.
+pub trait Section {
+    /// Appends one field.
+    fn line(&mut self, name: &[u8], value: &[u8]);
+
+    /// Appends the fields that `passes` lets through.
+    fn lines(&mut self, fields: &Fields, passes: impl FnMut(&Field<'_>) -> bool);
+}
+
+impl Section for Vec<u8> {
+    fn line(&mut self, name: &[u8], value: &[u8]) {
+        field(self, name, value);
+    }
+
+    fn lines(&mut self, fields: &Fields, passes: impl FnMut(&Field<'_>) -> bool) {
+        fields.write(self, passes);
+    }
+}
+
+impl Section for Fields {
+    fn line(&mut self, name: &[u8], value: &[u8]) {
+        self.push(name, value);
+    }
+
+    fn lines(&mut self, fields: &Fields, passes: impl FnMut(&Field<'_>) -> bool) {
+        fields.iter().filter(passes).for_each(|field| self.push(field.name, field.value));
+    }
 }
 
 /// Writes a number in decimal.

@@ -2,8 +2,6 @@
 
 use std::net::IpAddr;
 
-use super::context::RequestCx;
-use super::listener::Seat;
 use crate::h1::fields::{Field, Fields, Known};
 use crate::h1::head::{Framing, RequestHead};
 use crate::h1::write;
@@ -54,13 +52,25 @@ fn parse_address(text: &str) -> Option<IpAddr> {
     parsed.or_else(|| bare.split_once(':')?.0.parse().ok()).map(|ip: IpAddr| ip.to_canonical())
 }
 
+/// What is known of a request besides its head, as far as it is told upstream.
+#[derive(Clone, Copy)]
+pub struct Arrival<'a> {
+    pub edge: &'a EdgePolicy,
+    /// The other end of the connection, whoever the client may be.
+    pub peer: IpAddr,
+    /// `https` or `http`.
+    pub scheme: &'static str,
+    pub request_id: &'a [u8],
+    /// Gives 64 uniform bits: the ids of a trace that begins here.
+    pub random: &'a dyn Fn() -> u64,
+}
+
 /// Writes the head that goes up. `framing` is that of the body as it will be sent.
 pub fn upstream_head(
     out: &mut Vec<u8>,
-    cx: &RequestCx,
+    arrival: Arrival<'_>,
     head: &RequestHead,
     found: &Found<'_>,
-    seat: &Seat,
     framing: Framing,
 ) {
     let keep = PathEdit::Keep;
@@ -74,13 +84,10 @@ pub fn upstream_head(
     if !head.authority().is_empty() && !edits.drops(b"host") {
         write::field(out, b"host", head.authority().as_bytes());
     }
-    let trusted = is_trusted(&cx.entry.snapshot.edge, seat.peer_ip());
-    for field in head.fields.iter() {
-        if !field.hop && passes_up(&field, trusted) && !edits.drops(field.name) {
-            write::field(out, field.name, field.value);
-        }
-    }
-    forwarded(out, cx, head, seat, trusted, edits);
+    let trusted = is_trusted(arrival.edge, arrival.peer);
+    head.fields
+        .write(out, |field| !field.hop && passes_up(field, trusted) && !edits.drops(field.name));
+    forwarded(out, arrival, head, trusted, edits);
     // gRPC servers refuse a client that cannot take trailers.
     if head.te_trailers && !edits.drops(b"te") {
         out.extend_from_slice(b"te: trailers\r\n");
@@ -110,20 +117,18 @@ fn passes_up(field: &Field<'_>, trusted: bool) -> bool {
         Known::Forwarded => trusted,
         Known::Traceparent => is_traceparent(field.value),
         // A client that could mark its request as a copy would have it served for nobody.
-        _ => trusted || !field.name.eq_ignore_ascii_case(MARK.as_bytes()),
+        Known::Other => trusted || !field.name.eq_ignore_ascii_case(MARK.as_bytes()),
+        _ => true,
     }
 }
 
 fn forwarded(
     out: &mut Vec<u8>,
-    cx: &RequestCx,
+    arrival: Arrival<'_>,
     head: &RequestHead,
-    seat: &Seat,
     trusted: bool,
     edits: &FieldEdits,
 ) {
-    let mut peer = AddressText::default();
-    let peer = peer.write(seat.peer_ip());
     let believed = |known| head.fields.get(known).filter(|_| trusted);
     if !edits.drops(b"x-forwarded-for") {
         out.extend_from_slice(b"x-forwarded-for: ");
@@ -131,11 +136,11 @@ fn forwarded(
             out.extend_from_slice(line);
             out.extend_from_slice(b", ");
         }
-        out.extend_from_slice(peer);
+        address(out, arrival.peer);
         out.extend_from_slice(b"\r\n");
     }
     if !edits.drops(b"x-forwarded-proto") {
-        let scheme = seat.listener.scheme().as_bytes();
+        let scheme = arrival.scheme.as_bytes();
         let proto = believed(Known::XForwardedProto).unwrap_or(scheme);
         write::field(out, b"x-forwarded-proto", proto);
     }
@@ -144,11 +149,11 @@ fn forwarded(
         write::field(out, b"x-forwarded-host", host);
     }
     if !edits.drops(b"x-request-id") {
-        write::field(out, b"x-request-id", cx.request_id.as_str().as_bytes());
+        write::field(out, b"x-request-id", arrival.request_id);
     }
     let traced = head.fields.get(Known::Traceparent).is_some_and(is_traceparent);
     if !traced && !edits.drops(b"traceparent") {
-        traceparent(out, cx);
+        traceparent(out, arrival.random);
     }
     let via: &[u8] = match head.version {
         crate::h1::head::HttpVersion::Http10 => b"1.0 tidegate",
@@ -176,35 +181,39 @@ fn is_traceparent(value: &[u8]) -> bool {
 }
 
 /// Begins a trace that nobody has asked to be kept: the sampled flag is off.
-fn traceparent(out: &mut Vec<u8>, cx: &RequestCx) {
-    const HEX: &[u8; 16] = b"0123456789abcdef";
-    let mut ids = [0; 24];
-    cx.worker.fill_random(&mut ids);
-    ids[15] |= 1;
-    ids[23] |= 1;
-    out.extend_from_slice(b"traceparent: 00-");
-    for (n, byte) in ids.iter().enumerate() {
-        if n == 16 {
-            out.push(b'-');
+fn traceparent(out: &mut Vec<u8>, random: &dyn Fn() -> u64) {
+    let mut line = *b"traceparent: 00-................................-................-00\r\n";
+    let (trace, rest) = line[16..].split_at_mut(32);
+    let parent = &mut rest[1..17];
+    // An id of zeros alone would be none; the lowest bit of each is always set.
+    let id = || u128::from(random()) << 64 | u128::from(random() | 1);
+    hexadecimal(trace, id());
+    hexadecimal(parent, id());
+    out.extend_from_slice(&line);
+}
+
+/// Appends an address as text; the everyday kind without the machinery of formatting.
+fn address(out: &mut Vec<u8>, address: IpAddr) {
+    use std::io::Write as _;
+    match address {
+        IpAddr::V4(address) => {
+            for (place, octet) in address.octets().into_iter().enumerate() {
+                if place > 0 {
+                    out.push(b'.');
+                }
+                write::number(out, u64::from(octet));
+            }
         }
-        out.extend_from_slice(&[HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
-    }
-    out.extend_from_slice(b"-00\r\n");
-}
-
-/// An address as text without an allocation.
-#[derive(Debug, Default)]
-struct AddressText {
-    bytes: Vec<u8>,
-}
-
-impl AddressText {
-    fn write(&mut self, address: IpAddr) -> &[u8] {
-        use std::io::Write as _;
-        self.bytes.reserve(40);
         // Writing to a Vec cannot fail.
-        let _ = write!(self.bytes, "{address}");
-        &self.bytes
+        IpAddr::V6(address) => drop(write!(out, "{address}")),
+    }
+}
+
+/// Fills `room` with the lowest digits of a number.
+fn hexadecimal(room: &mut [u8], mut number: u128) {
+    for digit in room.iter_mut().rev() {
+        *digit = b"0123456789abcdef"[(number & 15) as usize];
+        number >>= 4;
     }
 }
 

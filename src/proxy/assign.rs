@@ -7,14 +7,11 @@ use std::net::IpAddr;
 
 use super::error::Reason;
 use super::worker::Worker;
+use crate::limits::COHORT_DRAWS_MAX;
 use crate::plan::WhenUnavailable;
 use crate::route::matcher::RequestView;
 use crate::snapshot::Service;
 use crate::split::{Cause, CohortKey, cohort::Cohort};
-
-/// How often a new cohort's id is drawn again because its bucket belongs to a version that takes
-/// no new cohorts. With 1 % of the weight elsewhere this fails once in a thousand million times.
-const DRAWS_MAX: u32 = 2048;
 
 /// A choice, and the cookie id that was made for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -113,7 +110,7 @@ fn bucket(
         version.is_some_and(|version| !service.versions.get(version).is_some_and(|v| v.draining))
     };
     let mut id = fresh_id(random);
-    for _ in 0..DRAWS_MAX {
+    for _ in 0..COHORT_DRAWS_MAX {
         if takes_new(of(id)) {
             break;
         }

@@ -16,6 +16,10 @@ use crate::h1::head::ResponseHead;
 
 /// An attempt in progress; see [`Exchange`] for what each step does.
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "boxing the common one would be an allocation a request"
+)]
 pub enum Attempt {
     H1(Exchange),
     H2(Box<H2Exchange>),

@@ -1,9 +1,10 @@
-//! A request body on its way up, wherever it comes from.
+//! A request body on its way up, wherever it comes from, and what is said to its sender meanwhile.
 
 use std::task::{Context, Poll};
 
 use super::error::ClientFault;
 use crate::h1::fields::Fields;
+use crate::h1::head::ResponseHead;
 
 /// What a source has now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,6 +29,14 @@ pub trait BodySource {
 
     /// Trailer fields, once the end was reached.
     fn trailers(&self) -> Option<&Fields>;
+
+    /// Takes an interim head (1xx) for the sender of the body. One that cannot be told is left out.
+    fn interim(&mut self, _head: &ResponseHead) {}
+
+    /// Ready when every interim head was told.
+    fn poll_interim(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), ClientFault>> {
+        Poll::Ready(Ok(()))
+    }
 }
 
 /// A request without a body.

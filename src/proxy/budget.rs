@@ -4,11 +4,8 @@ use std::cell::RefCell;
 
 use rustc_hash::FxHashMap;
 
+use crate::limits::RETRIES_SAVED_MAX;
 use crate::name::ServiceName;
-
-/// Retries a service may make before its requests have earned any, and the most it can save up: a
-/// dying endpoint fails everything in flight at once, and all of it deserves its second try.
-const SAVED_MAX: f64 = 1000.0;
 
 /// What each service may still spend on this worker.
 #[derive(Debug, Default)]
@@ -29,7 +26,9 @@ impl Budgets {
         let mut saved = self.saved.borrow_mut();
         match saved.get_mut(service) {
             Some(saved) => saved.requests = saved.requests.saturating_add(1),
-            None => drop(saved.insert(service.clone(), Saved { tokens: SAVED_MAX, requests: 1 })),
+            None => drop(
+                saved.insert(service.clone(), Saved { tokens: RETRIES_SAVED_MAX, requests: 1 }),
+            ),
         }
     }
 
@@ -38,7 +37,7 @@ impl Budgets {
         let mut all = self.saved.borrow_mut();
         let Some(saved) = all.get_mut(service) else { return false };
         let earned = f64::from(saved.requests) * f64::from(percent) / 100.0;
-        saved.tokens = (saved.tokens + earned).min(SAVED_MAX);
+        saved.tokens = (saved.tokens + earned).min(RETRIES_SAVED_MAX);
         saved.requests = 0;
         if saved.tokens < 1.0 {
             return false;
@@ -58,7 +57,7 @@ mod tests {
         assert!(!budgets.spend(&name, 20), "nothing was asked yet");
         budgets.earn(&name);
         let burst = (0..5000).take_while(|_| budgets.spend(&name, 20)).count();
-        assert_eq!(burst, SAVED_MAX as usize);
+        assert_eq!(burst, RETRIES_SAVED_MAX as usize);
         (0..100).for_each(|_| budgets.earn(&name));
         let more = (0..100).take_while(|_| budgets.spend(&name, 20)).count();
         assert_eq!(more, 20);

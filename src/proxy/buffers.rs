@@ -5,10 +5,9 @@
 use std::cell::RefCell;
 
 use crate::h1::head::{RequestHead, ResponseHead};
-use crate::limits::{HEAD_BUFFERS_KEPT, READ_BUFFER_BYTES, READ_BUFFERS_KEPT};
-
-/// Bytes of a buffer that a client's bytes are read into: a head and a small body.
-pub const CLIENT_BUFFER_BYTES: usize = 32 * 1024;
+use crate::limits::{
+    CLIENT_BUFFER_BYTES, HEAD_BUFFER_BYTES, HEAD_BUFFERS_KEPT, READ_BUFFER_BYTES, READ_BUFFERS_KEPT,
+};
 
 /// What one request needs while it is served.
 #[derive(Debug, Default)]
@@ -24,6 +23,8 @@ pub struct Scratch {
 pub struct Buffers {
     client: RefCell<Vec<Vec<u8>>>,
     upstream: RefCell<Vec<Vec<u8>>>,
+    heads: RefCell<Vec<Vec<u8>>>,
+    #[expect(clippy::vec_box, reason = "lent out and taken back without moving it")]
     scratch: RefCell<Vec<Box<Scratch>>>,
 }
 
@@ -48,6 +49,17 @@ impl Buffers {
     /// Gives an upstream's buffer back.
     pub fn give_upstream(&self, buffer: Vec<u8>) {
         give(&self.upstream, buffer, READ_BUFFER_BYTES, READ_BUFFERS_KEPT);
+    }
+
+    /// A buffer for a request head on its way up.
+    pub fn take_head(&self) -> Vec<u8> {
+        let taken = self.heads.borrow_mut().pop();
+        taken.unwrap_or_else(|| Vec::with_capacity(HEAD_BUFFER_BYTES))
+    }
+
+    /// Gives a request head's buffer back. One that was joined by much of a body is not kept.
+    pub fn give_head(&self, buffer: Vec<u8>) {
+        give(&self.heads, buffer, HEAD_BUFFER_BYTES, HEAD_BUFFERS_KEPT);
     }
 
     /// Heads and the output of one request.

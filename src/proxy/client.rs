@@ -9,10 +9,13 @@ use tokio::io::AsyncWrite;
 use tokio_util::io::poll_read_buf;
 
 use super::body::{BodySource, Progress};
-use super::buffers::{Buffers, CLIENT_BUFFER_BYTES};
+use super::buffers::Buffers;
 use super::error::ClientFault;
 use crate::h1::body::Decoder;
 use crate::h1::fields::Fields;
+use crate::h1::head::{HttpVersion, RequestHead, ResponseHead};
+use crate::h1::write;
+use crate::limits::CLIENT_BUFFER_BYTES;
 use crate::net::Stream;
 
 /// A client's stream with the bytes that were read and not yet used.
@@ -119,18 +122,28 @@ pub struct Upload {
     piece: Range<usize>,
     pub received: u64,
     max: u64,
-    /// Bytes of `100 Continue` still to be sent; the whole text is sent before the first read.
-    interim: &'static [u8],
+    /// The client waits for `100 Continue`; it is told before the first read.
+    waits: bool,
+    /// Interim heads still to be sent.
+    interim: Vec<u8>,
+    told: usize,
+    speaks_interim: bool,
 }
 
-const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
-
 impl Upload {
-    /// A body not yet begun.
-    pub fn new(decoder: Decoder, max: Option<u64>, expects_continue: bool) -> Self {
-        let interim: &[u8] = if expects_continue { CONTINUE } else { b"" };
-        let max = max.unwrap_or(u64::MAX);
-        Self { decoder, piece: 0..0, received: 0, max, interim }
+    /// The body of a request, not yet begun.
+    pub fn new(head: &RequestHead, max: Option<u64>) -> Self {
+        Self {
+            decoder: Decoder::new(head.framing),
+            piece: 0..0,
+            received: 0,
+            max: max.unwrap_or(u64::MAX),
+            waits: head.expect_continue,
+            interim: Vec::new(),
+            told: 0,
+            // A client of HTTP/1.0 knows none (RFC 9110 §15.2).
+            speaks_interim: head.version == HttpVersion::Http11,
+        }
     }
 
     /// Whether all of the body was read and used.
@@ -140,7 +153,7 @@ impl Upload {
 
     /// Whether the client still waits for leave to send its body.
     pub fn is_unbegun(&self) -> bool {
-        !self.interim.is_empty()
+        self.waits
     }
 }
 
@@ -173,11 +186,15 @@ impl BodySource for ClientBody<'_> {
             // What was found stays in the buffer until it is used: `start` moves, bytes do not.
             self.client.start += step.consumed;
             if step.consumed > 0 {
-                self.upload.interim = b"";
+                self.upload.waits = false;
                 if step.data.is_empty() {
                     self.client.consume(0);
                 }
                 continue;
+            }
+            if std::mem::take(&mut self.upload.waits) {
+                write::status_line(&mut self.upload.interim, 100);
+                write::end(&mut self.upload.interim);
             }
             ready!(self.poll_interim(cx))?;
             match ready!(self.client.poll_fill(cx, self.buffers)) {
@@ -206,17 +223,24 @@ impl BodySource for ClientBody<'_> {
     fn trailers(&self) -> Option<&Fields> {
         Some(self.upload.decoder.trailers()).filter(|fields| !fields.is_empty())
     }
-}
 
-impl ClientBody<'_> {
-    fn poll_interim(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ClientFault>> {
-        while !self.upload.interim.is_empty() {
-            let stream = Pin::new(&mut self.client.stream);
-            match ready!(stream.poll_write(cx, self.upload.interim)) {
-                Ok(0) | Err(_) => return Poll::Ready(Err(ClientFault::Gone)),
-                Ok(count) => self.upload.interim = &self.upload.interim[count..],
-            }
+    fn interim(&mut self, head: &ResponseHead) {
+        if self.upload.speaks_interim {
+            let out = &mut self.upload.interim;
+            write::status_line(out, head.status);
+            head.fields.write(out, |field| !field.hop);
+            write::end(out);
         }
-        Pin::new(&mut self.client.stream).poll_flush(cx).map_err(|_| ClientFault::Gone)
+    }
+
+    fn poll_interim(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ClientFault>> {
+        let Upload { interim, told, .. } = &mut *self.upload;
+        if interim.is_empty() {
+            return Poll::Ready(Ok(()));
+        }
+        ready!(self.client.poll_write(cx, interim, &[], told))?;
+        interim.clear();
+        *told = 0;
+        Poll::Ready(Ok(()))
     }
 }

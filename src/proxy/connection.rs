@@ -3,12 +3,13 @@
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::Poll;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tokio::io::AsyncWriteExt;
 
 use super::alarm::Alarm;
 use super::attempt::Attempt;
+use super::body::BodySource as _;
 use super::buffers::Scratch;
 use super::client::{Client, ClientBody, Upload};
 use super::context::RequestCx;
@@ -19,16 +20,10 @@ use super::respond::{self, Patience};
 use super::worker::Worker;
 use super::{Decision, admit, reply, tunnel};
 use crate::clock;
-use crate::h1::body::Decoder;
-use crate::h1::head::{Framing, HttpVersion, Method, ResponseHead};
+use crate::h1::head::{Framing, Method, ResponseHead};
 use crate::h1::write;
+use crate::limits::{LINGER_BYTES_MAX, LINGER_MAX};
 use crate::net::Stream;
-
-/// After an answer that came before the whole request was read, so much of the rest is read and
-/// thrown away: closing at once would reset the connection and destroy the answer on its way.
-const LINGER_BYTES_MAX: u64 = 1024 * 1024;
-/// And for so long.
-const LINGER_MAX: Duration = Duration::from_secs(2);
 
 /// What happens to the connection after a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,7 +79,8 @@ impl Connection {
         // A new connection has as long as a head may take; a kept one as long as it may be idle.
         let patience = if first { limits.header_timeout } else { limits.idle_timeout };
         let header_timeout = limits.header_timeout;
-        let mut deadline = clock::now() + patience;
+        // The clock is read only when there is something to wait for.
+        let (mut patience, mut deadline) = (patience, None);
         let mut begun: Option<Box<Scratch>> = None;
         let Self { worker, seat, client, alarm } = self;
         if !client.unread().is_empty() {
@@ -116,14 +112,15 @@ impl Connection {
                         if is_idle {
                             worker.wake_on_drain(seat.id, task.waker());
                         }
-                        alarm.poll(task, deadline).map(|()| None)
+                        let until = *deadline.get_or_insert_with(|| clock::now() + patience);
+                        alarm.poll(task, until).map(|()| None)
                     }
                 }
             });
             match filled.await {
                 Some(0) => return None,
                 Some(_) if begun.is_none() => {
-                    deadline = clock::now() + header_timeout;
+                    (patience, deadline) = (header_timeout, None);
                     begun = Some(worker.buffers.take_scratch());
                 }
                 Some(_) => {}
@@ -155,8 +152,7 @@ impl Connection {
         let listener = &seat.listener;
         let mut cx = RequestCx::open(&self.worker, request, client, listener.plan.name.as_str());
         let limits = &listener.plan.limits;
-        let mut upload =
-            Upload::new(Decoder::new(request.framing), limits.max_body, request.expect_continue);
+        let mut upload = Upload::new(request, limits.max_body);
         out.clear();
         let answered = match super::decide(&mut cx, request, &self.seat, limits.max_body).await {
             Ok(Decision::Redirect { status, location }) => {
@@ -205,7 +201,7 @@ impl Connection {
         );
         match carried.await {
             Ok(()) => {
-                attempt.finish(clock::now());
+                attempt.finish(cx.ended());
                 self.after(&upload, keep)
             }
             Err(fault) => {
@@ -222,25 +218,21 @@ impl Connection {
         upload: &mut Upload,
         response: &mut ResponseHead,
     ) -> Result<Attempt, ProxyError> {
-        let speaks_interim = outgoing.head.version == HttpVersion::Http11;
         let worker = self.worker.clone();
-        let mut interims = Vec::new();
         let mut body = ClientBody { client: &mut self.client, upload, buffers: &worker.buffers };
         let mut body = cx.tap.tee(&mut body);
-        let mut interim = |head: &ResponseHead| {
-            if speaks_interim {
-                write::status_line(&mut interims, head.status);
-                for field in head.fields.iter().filter(|field| !field.hop) {
-                    write::field(&mut interims, field.name, field.value);
-                }
-                write::end(&mut interims);
+        let answered = forward::answer(cx, outgoing, &mut body, response, &mut self.alarm).await;
+        let patience = self.seat.listener.plan.limits.send_timeout;
+        let mut deadline = None;
+        let told = poll_fn(|task| {
+            let told = body.poll_interim(task);
+            if told.is_ready() {
+                return told;
             }
-        };
-        let answered =
-            forward::answer(cx, outgoing, &mut body, response, &mut self.alarm, &mut interim).await;
-        if !interims.is_empty() {
-            self.write(&interims).await.map_err(ProxyError::from)?;
-        }
+            let until = *deadline.get_or_insert_with(|| clock::now() + patience);
+            self.alarm.poll(task, until).map(|()| Err(ClientFault::Slow))
+        });
+        told.await.map_err(ProxyError::from)?;
         answered
     }
 

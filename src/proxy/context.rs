@@ -45,6 +45,8 @@ pub struct RequestCx {
     pub tap: Tap,
     /// The status the client saw; 0 until the books are closed.
     status: u16,
+    /// When the books were closed.
+    ended: Option<Instant>,
     /// What the access log says of the head; kept only when there is a log.
     told: Option<Box<Told>>,
 }
@@ -101,6 +103,7 @@ impl RequestCx {
             reason: None,
             tap: Tap::default(),
             status: 0,
+            ended: None,
             told,
         }
     }
@@ -113,6 +116,11 @@ impl RequestCx {
     /// The version it was assigned to.
     pub fn version(&self) -> Option<&Version> {
         Some(&self.service()?.versions[self.assigned?.version])
+    }
+
+    /// When the books were closed, or now.
+    pub fn ended(&self) -> Instant {
+        self.ended.unwrap_or_else(clock::now)
     }
 
     /// Charges the version with an answer that broke off in its middle.
@@ -131,6 +139,7 @@ impl RequestCx {
         }
         self.status = status;
         let now = clock::now();
+        self.ended = Some(now);
         let duration = now.saturating_duration_since(self.arrived);
         let worker = self.worker.clone();
         let route = self.route.map(|place| &self.entry.snapshot.routes.routes()[place]);
@@ -221,8 +230,13 @@ impl RequestId {
         Self { bytes, len }
     }
 
+    /// The id as ASCII.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes[..usize::from(self.len)]
+    }
+
     /// The id as text.
     pub fn as_str(&self) -> &str {
-        std::str::from_utf8(&self.bytes[..usize::from(self.len)]).unwrap_or_default()
+        std::str::from_utf8(self.as_bytes()).unwrap_or_default()
     }
 }

@@ -127,7 +127,7 @@ impl Exchange {
                     Poll::Pending => {}
                 }
             }
-            if let Poll::Pending = self.upload.poll_write(cx, &mut connection.stream, body) {
+            if self.upload.poll_write(cx, &mut connection.stream, body).is_pending() {
                 return Poll::Pending;
             }
             if self.upload.is_empty() && self.upload.state == UplinkState::Ended {
@@ -288,6 +288,7 @@ impl Exchange {
 impl Drop for Exchange {
     fn drop(&mut self) {
         self.rest();
+        self.worker.buffers.give_head(std::mem::take(&mut self.upload.out));
     }
 }
 

@@ -18,6 +18,7 @@ use super::pool::{Connection, InFlight};
 use super::upstream_h2;
 use crate::clock;
 use crate::h1::head::{Framing, RequestHead, ResponseHead};
+use crate::limits::STALE_TRIES_MAX;
 use crate::net;
 use crate::route::matcher::RequestView;
 use crate::shadow::tap;
@@ -46,12 +47,6 @@ struct Tries {
     failed_endpoint: Option<u32>,
 }
 
-/// A fresh connection is tried so often after kept ones turned out to be closed.
-const STALE_MAX: u32 = 3;
-
-/// Receives the interim heads (1xx) that come before an answer.
-pub type Interim<'a> = &'a mut dyn FnMut(&ResponseHead);
-
 /// Sends the request until it has an answer's head, which is left in `answer`.
 pub async fn answer(
     cx: &mut RequestCx,
@@ -59,26 +54,30 @@ pub async fn answer(
     body: &mut dyn BodySource,
     answer: &mut ResponseHead,
     alarm: &mut Alarm,
-    interim: Interim<'_>,
 ) -> Result<Attempt, ProxyError> {
     let mut tries = Tries::default();
     let mut deadline = None;
-    cx.upstream_began = Some(cx.arrived);
+    let mut now = *cx.upstream_began.get_or_insert(cx.arrived);
     loop {
         let service = current_service(cx, outgoing.head)?;
         let policy = &service.plan.policy;
-        let deadline = *deadline.get_or_insert_with(|| clock::now() + policy.timeout);
-        let mut attempt = match begin(cx, &mut outgoing, &tries, deadline, alarm).await? {
+        let deadline = *deadline.get_or_insert(now + policy.timeout);
+        let begun = begin(cx, &mut outgoing, &tries, (now, deadline), alarm).await?;
+        let mut attempt = match begun {
             Begun::Attempt(attempt) => attempt,
-            Begun::Again => continue,
+            Begun::Again => {
+                now = clock::now();
+                continue;
+            }
             Begun::Failed(fault) => {
+                now = clock::now();
                 decide(cx, fault, &outgoing, &mut tries)?;
                 continue;
             }
         };
         cx.attempts += 1;
         let window = Window { deadline, timeout: policy.timeout, body: outgoing.body_timeout };
-        match head(&mut attempt, body, answer, alarm, window, interim).await {
+        match head(&mut attempt, body, answer, alarm, window).await {
             Ok(()) => {
                 cx.upstream_answered = Some(clock::now());
                 note_success(cx);
@@ -89,6 +88,7 @@ pub async fn answer(
             Err(Fault::Upstream(fault)) => {
                 outgoing.bytes = attempt.take_head();
                 drop(attempt);
+                now = clock::now();
                 decide(cx, fault, &outgoing, &mut tries)?;
             }
         }
@@ -139,6 +139,10 @@ impl std::ops::Deref for ServiceRef {
     }
 }
 
+#[expect(
+    clippy::large_enum_variant,
+    reason = "it lives for one match; a box would be an allocation a request"
+)]
 enum Begun {
     Attempt(Attempt),
     /// A revision came while connecting: choose again.
@@ -150,7 +154,7 @@ async fn begin(
     cx: &mut RequestCx,
     outgoing: &mut Outgoing<'_>,
     tries: &Tries,
-    deadline: Instant,
+    (now, deadline): (Instant, Instant),
     alarm: &mut Alarm,
 ) -> Result<Begun, ProxyError> {
     let lease = cx.lease.clone();
@@ -158,7 +162,6 @@ async fn begin(
     let Some(assigned) = cx.assigned else { return Err(ProxyError::new(Reason::NoEndpoint)) };
     let service: &Service = &lease.snapshot.services[assigned.service];
     let version: &Version = &service.versions[assigned.version];
-    let now = clock::now();
     let load = |id| worker.pools.load(id);
     let (entropy, ms) = (worker.entropy(), clock::process_ms(now));
     let Some(place) = pick::pick(version, entropy, ms, tries.failed_endpoint, load) else {
@@ -173,7 +176,7 @@ async fn begin(
     if version.plan.protocol.is_h2() {
         let timeout = service.plan.policy.connect_timeout;
         let sender = upstream_h2::sender(endpoint, &pool, version_load, timeout).await;
-        if worker.shared.store.number() != lease.number {
+        if worker.shared.store.number() > lease.number {
             return Ok(Begun::Again);
         }
         return Ok(match sender {
@@ -196,7 +199,7 @@ async fn begin(
         }
     };
     // The fence: between this look and the first byte there is no await.
-    if worker.shared.store.number() != lease.number {
+    if worker.shared.store.number() > lease.number {
         pool.give(connection, now);
         return Ok(Begun::Again);
     }
@@ -218,7 +221,6 @@ async fn head(
     answer: &mut ResponseHead,
     alarm: &mut Alarm,
     window: Window,
-    interim: Interim<'_>,
 ) -> Result<(), Fault> {
     let mut progress: Option<(u64, Instant)> = None;
     poll_fn(|task| {
@@ -233,8 +235,12 @@ async fn head(
                 return Poll::Ready(Ok(()));
             }
             if answer.status != 100 {
-                interim(answer);
+                body.interim(answer);
             }
+        }
+        // A client that does not take it now gets it with the answer.
+        if let Poll::Ready(Err(fault)) = body.poll_interim(task) {
+            return Poll::Ready(Err(fault.into()));
         }
         // While a body goes up, what counts is that it moves; after that, the head's deadline.
         let (limit, fault) = match attempt.is_sent() {
@@ -288,7 +294,7 @@ fn decide(
         UpstreamFault::Unprocessed => true,
         _ => false,
     };
-    if again && tries.stale < STALE_MAX {
+    if again && tries.stale < STALE_TRIES_MAX {
         tries.stale += 1;
         return Ok(());
     }

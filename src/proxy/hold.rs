@@ -4,21 +4,15 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use tokio::sync::oneshot;
 
 use super::error::{ProxyError, Reason};
 use super::worker::{Lease, Worker};
 use crate::h1::head::Method;
+use crate::limits::{RELEASE_AT_ONCE, RELEASE_PAUSE};
 use crate::name::ServiceName;
 use crate::snapshot::Service;
-
-/// A released worker lets so many go, then pauses: the version that comes back meets a stream and
-/// not a herd.
-const RELEASE_AT_ONCE: usize = 8;
-/// Between two such groups.
-const RELEASE_PAUSE: Duration = Duration::from_millis(4);
 
 /// The requests one worker holds, by service, in the order they came.
 #[derive(Debug, Default)]

@@ -234,11 +234,9 @@ async fn exchange(
         Decision::Forward { bytes, framing } => {
             let head = &scratch.request;
             let outgoing = Outgoing { head, bytes, framing, body_timeout: limits.body_timeout };
-            // hyper cannot send interim heads.
-            let mut interim = |_: &ResponseHead| {};
             let answer = &mut scratch.response;
             let body = &mut cx.tap.tee(body);
-            let attempt = forward::answer(cx, outgoing, body, answer, alarm, &mut interim).await?;
+            let attempt = forward::answer(cx, outgoing, body, answer, alarm).await?;
             Ok(Exchanged::Answer(Box::new(attempt)))
         }
     }
@@ -252,7 +250,7 @@ fn head_down(cx: &RequestCx, answer: &ResponseHead, is_tls: bool) -> Response<()
     let mut response = Response::new(());
     *response.status_mut() = status_of(answer.status);
     let mut fields = Fields::default();
-    respond::fields_down(cx, answer, is_tls, |name, value| fields.push(name, value));
+    respond::fields_down(cx, answer, is_tls, &mut fields);
     let bodiless = cx.method == Method::Head || answer.status == 304;
     match (answer.framing, answer.fields.get(Known::ContentLength)) {
         (_, Some(length)) if bodiless => fields.push(b"content-length", length),

@@ -29,12 +29,13 @@ mod tunnel;
 pub(crate) mod upstream_h2;
 pub mod worker;
 
-pub use self::admit::client_of;
+pub use self::admit::{Arrival, client_of, upstream_head};
 pub use self::assign::{Choice, choose_by, id_text};
 
 use self::context::{Assigned, RequestCx};
 use self::error::{ProxyError, Reason};
 use self::listener::Seat;
+use crate::clock;
 use crate::h1::head::{Framing, RequestHead};
 use crate::route::Action;
 use crate::route::matcher::RequestView;
@@ -87,6 +88,7 @@ async fn decide(
     if service.hold.is_some() {
         hold::wait(&cx.worker, service, head.method).await?;
         cx.lease = cx.worker.lease();
+        cx.upstream_began = Some(clock::now());
         let gone = ProxyError::new(Reason::NoRoute);
         place = cx.lease.snapshot.place_of(&service.name).ok_or(gone)?;
     }
@@ -103,8 +105,15 @@ async fn decide(
         Framing::Length(0) => Framing::None,
         framing => framing,
     };
-    let mut bytes = Vec::with_capacity(1024);
-    admit::upstream_head(&mut bytes, cx, head, &found, seat, framing); // 3: what goes up
+    let mut bytes = cx.worker.buffers.take_head();
+    let arrival = Arrival {
+        edge: &cx.entry.snapshot.edge,
+        peer: seat.peer_ip(),
+        scheme: seat.listener.scheme(),
+        request_id: cx.request_id.as_bytes(),
+        random: &|| cx.worker.entropy(),
+    };
+    upstream_head(&mut bytes, arrival, head, &found, framing); // 3: what goes up
     cx.tap = shadow::tap(cx, head, &bytes, framing); // 6: never waits, never fails
     Ok(Decision::Forward { bytes, framing })
 }

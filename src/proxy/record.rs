@@ -7,10 +7,7 @@ use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::time::Instant;
 
 use crate::clock;
-
-/// Batches of lines that may wait for a slow log. Past it, lines are dropped: a full pipe must not
-/// stop the traffic.
-const BATCHES_WAITING_MAX: usize = 256;
+use crate::limits::LOG_BATCHES_WAITING_MAX;
 
 /// Where access records go: a thread that writes whole batches to standard output.
 #[derive(Debug, Clone)]
@@ -22,7 +19,7 @@ pub struct AccessLog {
 impl AccessLog {
     /// Starts the writing thread.
     pub fn start(json: bool) -> std::io::Result<Self> {
-        let (batches, inbox) = sync_channel::<Vec<u8>>(BATCHES_WAITING_MAX);
+        let (batches, inbox) = sync_channel::<Vec<u8>>(LOG_BATCHES_WAITING_MAX);
         std::thread::Builder::new().name("tidegate-access-log".into()).spawn(move || {
             for batch in inbox {
                 let mut out = std::io::stdout().lock();

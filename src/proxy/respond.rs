@@ -14,7 +14,7 @@ use crate::clock;
 use crate::h1::body::Encoder;
 use crate::h1::fields::{Field, Known};
 use crate::h1::head::{Framing, HttpVersion, Method, ResponseHead};
-use crate::h1::write;
+use crate::h1::write::{self, Section};
 use crate::limits::JOIN_BYTES_MAX;
 use crate::route::FieldEdits;
 use crate::split::CohortKey;
@@ -33,45 +33,41 @@ pub fn framing_down(answer: &ResponseHead, client: HttpVersion) -> Framing {
     }
 }
 
-/// Calls `line` for every field of the answer as the client gets it, framing and `Connection` left
-/// out: those differ by protocol.
-pub fn fields_down(
-    cx: &RequestCx,
-    answer: &ResponseHead,
-    is_tls: bool,
-    mut line: impl FnMut(&[u8], &[u8]),
-) {
+/// Appends every field of the answer as the client gets it, framing and `Connection` left out:
+/// those differ by protocol.
+pub fn fields_down(cx: &RequestCx, answer: &ResponseHead, is_tls: bool, out: &mut impl Section) {
     let edge = &cx.entry.snapshot.edge;
     let none = FieldEdits::default();
     let route = cx.route.map(|place| &cx.entry.snapshot.routes.routes()[place]);
     let edits = route.map_or(&none, |route| &route.response_fields);
     let cookie = cohort_cookie(cx, is_tls);
-    for field in answer.fields.iter() {
-        let dropped = field.hop || !passes_down(&field) || edits.drops(field.name);
-        if !dropped && !(cookie.is_some() && field.known == Known::CacheControl) {
-            line(field.name, field.value);
-        }
-    }
+    out.lines(&answer.fields, |field| {
+        let replaced = cookie.is_some() && field.known == Known::CacheControl;
+        !field.hop && !replaced && passes_down(field) && !edits.drops(field.name)
+    });
     if let Some(cookie) = cookie {
-        line(b"cache-control", private(answer).as_bytes());
-        line(b"set-cookie", cookie.as_bytes());
+        out.line(b"cache-control", private(answer).as_bytes());
+        out.line(b"set-cookie", cookie.as_bytes());
     }
     if !edits.drops(b"x-request-id") {
-        line(b"x-request-id", cx.request_id.as_str().as_bytes());
+        out.line(b"x-request-id", cx.request_id.as_bytes());
     }
     if edge.version_header
         && let Some(version) = cx.version()
     {
-        line(b"x-tidegate-version", version.name.as_str().as_bytes());
+        out.line(b"x-tidegate-version", version.name.as_str().as_bytes());
     }
     for (name, value) in edits.set.iter().chain(&edits.add) {
-        line(name.as_bytes(), value.as_bytes());
+        out.line(name.as_bytes(), value.as_bytes());
     }
 }
 
 fn passes_down(field: &Field<'_>) -> bool {
-    !matches!(field.known, Known::ContentLength | Known::XRequestId)
-        && !field.name.eq_ignore_ascii_case(b"x-tidegate-version")
+    match field.known {
+        Known::ContentLength | Known::XRequestId => false,
+        Known::Other => !field.name.eq_ignore_ascii_case(b"x-tidegate-version"),
+        _ => true,
+    }
 }
 
 /// The cookie of a cohort that was made for this request.
@@ -112,7 +108,7 @@ pub fn head(
     keep: bool,
 ) {
     write::status_line(out, answer.status);
-    fields_down(cx, answer, is_tls, |name, value| write::field(out, name, value));
+    fields_down(cx, answer, is_tls, out);
     let bodiless = cx.method == Method::Head || answer.status == 304;
     match answer.fields.get(Known::ContentLength).filter(|_| bodiless) {
         Some(length) => write::field(out, b"content-length", length),

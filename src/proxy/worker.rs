@@ -61,7 +61,10 @@ pub enum Command {
 
 /// The current revision, taken for one request. Cloning costs no shared memory.
 #[derive(Debug, Clone)]
-pub struct Lease(Rc<Arc<Revision>>);
+pub struct Lease(
+    #[expect(clippy::redundant_allocation, reason = "counted within the worker, not across cores")]
+    Rc<Arc<Revision>>,
+);
 
 impl Deref for Lease {
     type Target = Revision;
@@ -120,7 +123,7 @@ impl Worker {
     /// The revision in force. Installs a new one first if there is one: whoever calls this chooses
     /// by what is current, and must choose without awaiting.
     pub fn lease(self: &Rc<Self>) -> Lease {
-        if self.shared.store.number() != self.lease.borrow().number {
+        if self.shared.store.number() > self.lease.borrow().number {
             self.install();
         }
         self.lease.borrow().clone()

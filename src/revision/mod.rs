@@ -13,6 +13,7 @@ pub mod merge;
 mod persist;
 mod replay;
 pub mod store;
+mod sync;
 #[cfg(test)]
 mod tests;
 

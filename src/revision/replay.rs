@@ -11,10 +11,9 @@ use std::sync::Arc;
 
 use super::journal::JournalError;
 use super::{Entry, persist};
-use crate::limits::RECORD_BYTES_MAX;
+use crate::limits::{JOURNAL_HEADER_BYTES_MAX, RECORD_BYTES_MAX};
 
 const HEADER: &str = "tidegate journal 1\n";
-const HEADER_BYTES_MAX: u64 = 64;
 /// Eight hexadecimal digits and a space.
 const SUM_BYTES: usize = 9;
 
@@ -105,7 +104,7 @@ pub(super) fn replay(
 /// Reads the first line and returns its length.
 fn header(from: &mut impl BufRead, path: &Path) -> Result<u64, JournalError> {
     let mut bytes = Vec::new();
-    let read = from.by_ref().take(HEADER_BYTES_MAX).read_until(b'\n', &mut bytes);
+    let read = from.by_ref().take(JOURNAL_HEADER_BYTES_MAX).read_until(b'\n', &mut bytes);
     read.map_err(|error| failed(path, error))?;
     let text = String::from_utf8_lossy(&bytes);
     if text == HEADER {

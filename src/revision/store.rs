@@ -1,17 +1,12 @@
 //! The revision in force, and the promise that goes with replacing it.
 //!
 //! A worker takes a lease of the current revision in one load and uses it synchronously. Publishing
-//! stores the new revision, then its number; a worker that sees another number than its own installs
+//! stores the new revision, then its number; a worker that sees a higher number than its own installs
 //! the new revision before it does anything else and acknowledges. Because a worker is one thread
 //! and chooses a version without awaiting, after its acknowledgement it cannot choose by the old
 //! revision. When all workers have acknowledged, nobody can.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-
-use arc_swap::ArcSwap;
-use tokio::sync::Notify;
-
+use super::sync::{Arc, ArcSwap, AtomicU64, Notify, Ordering};
 use crate::snapshot::Snapshot;
 
 /// One immutable state of all traffic with its number.
@@ -55,7 +50,8 @@ impl RevisionStore {
         self.current.load_full()
     }
 
-    /// The number in force: one load, what a worker compares with its lease.
+    /// The number that was announced: one load, what a worker compares with its lease. A lease may be
+    /// newer for a moment, never older once the worker has looked.
     pub fn number(&self) -> u64 {
         self.number.load(Ordering::Acquire)
     }

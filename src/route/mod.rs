@@ -198,6 +198,9 @@ impl FieldEdits {
 
     /// Whether a field that came in is dropped, because it is removed or replaced.
     pub fn drops(&self, name: &[u8]) -> bool {
+        if self.set.is_empty() && self.remove.is_empty() {
+            return false;
+        }
         let same = |other: &String| name.eq_ignore_ascii_case(other.as_bytes());
         self.remove.iter().any(same) || self.set.iter().any(|(other, _)| same(other))
     }

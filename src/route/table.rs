@@ -127,7 +127,8 @@ impl RouteTable {
     fn indexes<'a>(&'a self, host: &'a str) -> impl Iterator<Item = &'a PathIndex> {
         // A wildcard stands for at least one byte, so a dot in front begins no suffix.
         let start_min = host.len().saturating_sub(self.wildcard_bytes_max).max(1);
-        let dots = host.match_indices('.').filter(move |(dot, _)| *dot >= start_min);
+        let dotted = if self.wildcard_hosts.is_empty() { "" } else { host };
+        let dots = dotted.match_indices('.').filter(move |(dot, _)| *dot >= start_min);
         let wildcards = dots.filter_map(|(dot, _)| self.wildcard_hosts.get(&host[dot..]));
         self.exact_hosts.get(host).into_iter().chain(wildcards).chain([&self.any_host])
     }
@@ -238,6 +239,9 @@ impl PathIndex {
     /// The deepest node that a path leads to, and whether that is all of the path.
     fn walk(&self, path: &str) -> (usize, bool) {
         let mut node = ROOT;
+        if self.nodes[ROOT].children.is_empty() {
+            return (ROOT, false);
+        }
         for segment in path.split('/') {
             match self.nodes[node].children.get(segment) {
                 Some(child) => node = *child as usize,

@@ -17,12 +17,9 @@ use crate::clock;
 use crate::diff::redact::{redact_query, redact_value};
 use crate::diff::report::{self, Report, Summary};
 use crate::diff::{Comparison, Difference, Kinds, Rules, compare};
-use crate::limits::{DIFF_QUEUE_MAX, DIFF_SAMPLES_KEPT};
+use crate::limits::{DIFF_QUEUE_MAX, DIFF_SAMPLES_KEPT, PATH_TEXT_BYTES_MAX};
 use crate::name::{ServiceName, VersionName};
 use crate::proxy::counters::fine_slot;
-
-/// Bytes of a request's path and query in a sample.
-const PATH_TEXT_BYTES_MAX: usize = 1024;
 
 /// The answers to one request, to be compared under the rules of its own revision.
 #[derive(Debug)]

@@ -11,6 +11,7 @@ use std::time::Instant;
 use super::Miss;
 use crate::clock;
 use crate::h1::fields::Fields;
+use crate::h1::head::ResponseHead;
 use crate::proxy::body::{BodySource, Progress};
 use crate::proxy::error::ClientFault;
 
@@ -139,6 +140,14 @@ impl BodySource for Tee<'_> {
 
     fn trailers(&self) -> Option<&Fields> {
         self.source.trailers()
+    }
+
+    fn interim(&mut self, head: &ResponseHead) {
+        self.source.interim(head);
+    }
+
+    fn poll_interim(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ClientFault>> {
+        self.source.poll_interim(cx)
     }
 }
 

@@ -105,9 +105,15 @@ impl Endpoint {
         Status::from_code(self.status.load(Ordering::Acquire))
     }
 
-    /// Sets what active checks say; returns what they said before.
+    /// Sets what active checks say; returns what they said before. One that was down by them and
+    /// comes back has been restarted or mended: what its former self was ejected for is over.
     pub fn set_status(&self, status: Status) -> Status {
-        Status::from_code(self.status.swap(status as u8, Ordering::AcqRel))
+        let before = Status::from_code(self.status.swap(status as u8, Ordering::AcqRel));
+        if before == Status::Unhealthy && status == Status::Healthy {
+            self.ejected_until.store(0, Ordering::Relaxed);
+            self.failures_in_a_row.store(0, Ordering::Relaxed);
+        }
+        before
     }
 
     /// Whether active checks allow requests.
@@ -201,5 +207,13 @@ mod tests {
         assert!(!endpoint.note_failure(5, &outlier));
         assert!(endpoint.note_failure(5, &outlier));
         assert!(endpoint.is_ejected(14) && !endpoint.is_ejected(15));
+        endpoint.set_status(Status::Healthy);
+        assert!(
+            endpoint.is_ejected(14),
+            "checks that never failed say nothing of requests that do"
+        );
+        endpoint.set_status(Status::Unhealthy);
+        endpoint.set_status(Status::Healthy);
+        assert!(!endpoint.is_ejected(14));
     }
 }

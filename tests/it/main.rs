@@ -1,8 +1,12 @@
 //! The whole proxy over real sockets, one file a family of behaviour. `rig` alone knows ports,
 //! tasks and clients; a test says what operators and users see.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on ends there")]
+
 mod balance;
+mod cli;
 mod cutover;
+mod docs;
 mod failure;
 mod health;
 mod hold;
@@ -12,6 +16,7 @@ mod restart;
 mod rig;
 mod routing;
 mod shadow;
+mod sim;
 mod tidy;
 mod tls;
 mod wire;

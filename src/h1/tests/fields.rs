@@ -119,3 +119,25 @@ fn trailers_that_could_mislead_are_told_from_those_that_inform() {
         assert!(!may_be_trailer(name.as_bytes()), "{name}");
     }
 }
+
+#[test]
+fn fields_are_written_as_if_each_was_written_alone() {
+    use crate::h1::head::{HeadLimits, RequestHead};
+    let heads: [&[u8]; 4] = [
+        b"GET / HTTP/1.1\r\nHost: a\r\nA: 1\r\nB: 2\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost:a\r\nA:\t1\r\nB:  2 \r\nC: 3\r\nD: 4\r\n\r\n",
+        b"GET / HTTP/1.1\r\nA: 1\r\nX: dropped\r\nB: 2\r\nHost: a\r\nC: \r\nD:\r\n\r\n",
+        b"GET http://b/ HTTP/1.1\r\nA: 1\r\nHost: a\r\nConnection: X\r\nX: 1\r\nB: 2\r\n\r\n",
+    ];
+    for bytes in heads {
+        let mut head = RequestHead::new();
+        head.parse(bytes, &HeadLimits { bytes: 4096, fields: 20, target: 100 }).unwrap();
+        let (mut written, mut alone) = (Vec::new(), Vec::new());
+        head.fields.write(&mut written, |field| !field.hop && field.name != b"X");
+        for field in head.fields.iter().filter(|field| !field.hop && field.name != b"X") {
+            crate::h1::write::field(&mut alone, field.name, field.value);
+        }
+        let [written, alone] = [written, alone].map(|text| String::from_utf8(text).unwrap());
+        assert_eq!(written, alone);
+    }
+}

@@ -58,13 +58,31 @@ impl Answer {
 impl Client {
     /// Connects.
     pub async fn connect(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect(address).await.expect("a listening proxy");
-        Self::over(stream, &address.to_string())
+        Self::try_connect(address).await.expect("a listening proxy")
+    }
+
+    /// Connects; `None` when nobody listens.
+    pub async fn try_connect(address: SocketAddr) -> Option<Self> {
+        let stream = TcpStream::connect(address).await.ok()?;
+        Some(Self::over(stream, &address.to_string()))
     }
 
     /// Speaks over a connection that is there, for this host.
     pub fn over(stream: impl Wire + 'static, host: &str) -> Self {
         Self { stream: Box::new(stream), host: host.to_owned(), buffer: Vec::new() }
+    }
+
+    /// A request with a body and its answer; `None` when the connection ends before it is whole.
+    pub async fn ask(&mut self, method: &str, path: &str, body: &str) -> Option<Answer> {
+        let (host, length) = (&self.host, body.len());
+        let length = match body {
+            "" => String::new(),
+            _ => format!("Content-Length: {length}\r\n"),
+        };
+        let request = format!("{method} {path} HTTP/1.1\r\nHost: {host}\r\n{length}\r\n{body}");
+        // An answer may be there although the request could not be written.
+        let _ = self.stream.write_all(request.as_bytes()).await;
+        self.try_answer(method).await
     }
 
     /// Sends bytes as they are.

@@ -76,6 +76,15 @@ impl Rig {
         self.place.path().join(if self.folder { "conf.d" } else { "tidegate.toml" })
     }
 
+    fn choose_other_ports(&mut self) {
+        let old = [self.web, self.admin].map(|address| format!("\"{address}\""));
+        (self.web, self.admin) = (free_port(), free_port());
+        let file = if self.folder { self.config().join("base.toml") } else { self.config() };
+        let text = std::fs::read_to_string(&file).unwrap();
+        let text = text.replace(&old[0], &format!("\"{}\"", self.web));
+        std::fs::write(file, text.replace(&old[1], &format!("\"{}\"", self.admin))).unwrap();
+    }
+
     /// Rewrites the configuration in place.
     pub fn edit(&self, edit: impl FnOnce(String) -> String) {
         let text = std::fs::read_to_string(self.config()).unwrap();
@@ -305,8 +314,18 @@ impl Builder {
             std::fs::write(place.path().join(name), text).unwrap();
         }
         let mut rig = Rig { app: None, web, admin, place, folder, versions: self.versions };
-        let app = App::start(&rig.config(), |_| None).await;
-        rig.app = Some(app.unwrap_or_else(|error| panic!("{error}")));
+        let mut tries = 0;
+        while rig.app.is_none() {
+            match App::start(&rig.config(), |_| None).await {
+                Ok(app) => rig.app = Some(app),
+                // Somebody else was given the port in between.
+                Err(error) if error.to_string().contains("cannot listen") && tries < 5 => {
+                    tries += 1;
+                    rig.choose_other_ports();
+                }
+                Err(error) => panic!("{error}"),
+            }
+        }
         rig
     }
 }

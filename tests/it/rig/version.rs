@@ -21,6 +21,8 @@ pub struct Script {
     fields: String,
     /// The raw answer instead of a made one.
     raw: Option<Vec<u8>>,
+    /// Sent before the gate.
+    early: Vec<u8>,
     gate: Option<Arc<Notify>>,
     then_close: bool,
     silent: bool,
@@ -43,6 +45,7 @@ pub fn says(body: &str) -> Script {
         body: body.to_owned(),
         fields: String::new(),
         raw: None,
+        early: Vec::new(),
         gate: None,
         then_close: false,
         silent: false,
@@ -67,6 +70,12 @@ impl Script {
     /// Sends exactly these bytes for every request.
     pub fn raw(mut self, bytes: &[u8]) -> Self {
         self.raw = Some(bytes.to_vec());
+        self
+    }
+
+    /// Sends these bytes as soon as a request came.
+    pub fn early(mut self, bytes: &[u8]) -> Self {
+        self.early = bytes.to_vec();
         self
     }
 
@@ -189,6 +198,19 @@ impl Version {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
     }
+
+    /// Lives again, on the same port.
+    pub async fn revive(&self) {
+        let listener = loop {
+            match std::net::TcpListener::bind(self.address) {
+                Ok(listener) => break listener,
+                // An outgoing connection may have been given the port meanwhile.
+                Err(_) => tokio::time::sleep(Duration::from_millis(1)).await,
+            }
+        };
+        self.alive.send_replace(true);
+        self.serve(listener);
+    }
 }
 
 async fn talk(
@@ -208,6 +230,9 @@ async fn talk(
         }
         if script.silent && !is_probe {
             return std::future::pending().await;
+        }
+        if !is_probe && stream.write_all(&script.early).await.is_err() {
+            return;
         }
         if let (Some(gate), false) = (&script.gate, is_probe) {
             gate.notified().await;

@@ -1,0 +1,148 @@
+//! What the pages tell people to write, to type and to open is right.
+//!
+//! A block marked `toml` is a whole configuration; one marked `toml,service` is completed by a
+//! listener, a route, weights and the versions `blue` and `green` of the service `shop`. In a block marked
+//! `console`, every line that begins with `tidegate` is a command line of this program.
+
+use std::path::{Path, PathBuf};
+
+use tidegate::{cli, config};
+
+const AROUND_A_SERVICE: &str = r#"
+[[listener]]
+name = "web"
+address = "127.0.0.1:8080"
+[[route]]
+service = "shop"
+[service.shop.version.blue]
+endpoints = ["127.0.0.1:9001"]
+[service.shop.version.green]
+endpoints = ["127.0.0.1:9003"]
+"#;
+
+/// For a block that does not speak of them.
+const WEIGHTS: &str = "[service.shop]\nweights = { blue = 100, green = 0 }\n";
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Every page, with its name relative to the repository.
+fn pages() -> Vec<(PathBuf, String)> {
+    let mut found = Vec::new();
+    for folder in ["", "docs", "docs/decisions", "loadtests", "config"] {
+        for entry in std::fs::read_dir(root().join(folder)).unwrap() {
+            let path = entry.unwrap().path();
+            if path.extension().is_some_and(|ending| ending == "md") {
+                let text = std::fs::read_to_string(&path).unwrap();
+                found.push((path.strip_prefix(root()).unwrap().to_owned(), text));
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+/// The fenced blocks of a page: what they are marked with, and their text.
+fn blocks(page: &str) -> Vec<(&str, String)> {
+    let mut found: Vec<(&str, String)> = Vec::new();
+    let mut inside = false;
+    for line in page.lines() {
+        match line.strip_prefix("```") {
+            Some(mark) if !inside => found.push((mark, String::new())),
+            Some(_) => {}
+            None if inside => {
+                let (_, text) = found.last_mut().unwrap();
+                *text += line;
+                text.push('\n');
+            }
+            None => {}
+        }
+        inside ^= line.starts_with("```");
+    }
+    found
+}
+
+#[track_caller]
+fn none(wrong: &[String]) {
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn every_configuration_on_a_page_is_taken_without_a_warning() {
+    let (mut wrong, mut seen) = (Vec::new(), 0);
+    for (page, text) in pages() {
+        for (mark, block) in blocks(&text) {
+            let whole = match mark {
+                "toml" => block,
+                "toml,service" if block.contains("weights") => block + AROUND_A_SERVICE,
+                "toml,service" => block + AROUND_A_SERVICE + WEIGHTS,
+                _ => continue,
+            };
+            seen += 1;
+            let environment = |_: &str| None;
+            match config::parse(&whole, &page, &environment) {
+                Ok(parsed) if parsed.warnings.is_empty() => {}
+                Ok(parsed) => wrong.push(parsed.warnings.to_string()),
+                Err(report) => wrong.push(report.to_string()),
+            }
+        }
+    }
+    none(&wrong);
+    assert!(seen >= 4, "only {seen} blocks were found");
+}
+
+#[test]
+fn every_command_on_a_page_is_one_of_ours() {
+    let (mut wrong, mut seen) = (Vec::new(), 0);
+    for (page, text) in pages() {
+        for (_, block) in blocks(&text).iter().filter(|(mark, _)| *mark == "console") {
+            for line in block.lines().filter_map(|line| line.strip_prefix("tidegate ")) {
+                seen += 1;
+                if let Err(error) = cli::check_usage(&words(line)) {
+                    wrong.push(format!("{}: tidegate {line}\n{error}", page.display()));
+                }
+            }
+        }
+    }
+    none(&wrong);
+    assert!(seen >= 10, "only {seen} commands were found");
+}
+
+/// Splits at spaces outside single quotes, as a shell does.
+fn words(line: &str) -> Vec<String> {
+    let quoted = line.split('\'').enumerate();
+    let mut found = Vec::new();
+    for (place, part) in quoted {
+        match place % 2 {
+            0 => found.extend(part.split_whitespace().map(str::to_owned)),
+            _ => found.push(part.to_owned()),
+        }
+    }
+    found
+}
+
+#[test]
+fn every_link_within_the_repository_leads_somewhere() {
+    let mut wrong = Vec::new();
+    for (page, text) in pages() {
+        for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            let target = link.split('#').next().unwrap();
+            let is_outside = target.contains("://") || target.is_empty();
+            let folder = root().join(page.parent().unwrap());
+            if !is_outside && !folder.join(target).exists() {
+                wrong.push(format!("{}: {link}", page.display()));
+            }
+        }
+    }
+    none(&wrong);
+}
+
+#[test]
+fn the_readme_says_the_two_commands_that_everything_begins_with() {
+    let readme = std::fs::read_to_string(root().join("README.md")).unwrap();
+    let commands: Vec<_> = blocks(&readme).into_iter().map(|(_, text)| text).collect();
+    for command in ["cargo run --release -- demo\n", "cargo test\n"] {
+        assert!(commands.iter().any(|text| text == command), "{command}");
+    }
+}

@@ -1,11 +1,11 @@
 //! HTTP/2 clients: hyper speaks the protocol, the request path is the same.
 
-use std::cell::Cell;
+use std::cell::RefCell;
 use std::convert::Infallible;
 use std::fmt;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
@@ -25,6 +25,7 @@ use super::cork::Cork;
 use super::error::{ClientFault, Fault, ProxyError, Reason, UpstreamFault};
 use super::forward::{self, Outgoing};
 use super::listener::Seat;
+use super::streams::{Flowing, OpenStream, Streams};
 use super::upstream_h2::{LocalExecutor, map_of};
 use super::worker::Worker;
 use super::{Decision, admit, reply, respond};
@@ -32,6 +33,7 @@ use crate::clock;
 use crate::h1::fields::{Fields, Known};
 use crate::h1::head::{Framing, HeadError, Method, RequestHead, ResponseHead};
 use crate::net::Stream;
+use crate::plan::ListenerLimits;
 
 /// Streams a client may have open at once.
 const STREAMS_MAX: u32 = 128;
@@ -45,15 +47,6 @@ const LEAVE_MAX: Duration = Duration::from_secs(2);
 pub async fn serve(worker: Rc<Worker>, seat: Seat, stream: Stream) {
     let seat = Rc::new(seat);
     let limits = &seat.listener.plan.limits;
-    let mut builder = hyper::server::conn::http2::Builder::new(LocalExecutor);
-    builder
-        .timer(TokioTimer::new())
-        .max_concurrent_streams(STREAMS_MAX)
-        .max_header_list_size(u32::try_from(limits.max_header_bytes).unwrap_or(u32::MAX))
-        .max_pending_accept_reset_streams(20)
-        .max_local_error_reset_streams(64)
-        .keep_alive_interval(PING_EVERY)
-        .keep_alive_timeout(PING_EVERY);
     let streams = Streams::default();
     let service = {
         let (worker, seat, streams) = (worker.clone(), seat.clone(), streams.clone());
@@ -61,17 +54,18 @@ pub async fn serve(worker: Rc<Worker>, seat: Seat, stream: Stream) {
             let (worker, seat, stream) = (worker.clone(), seat.clone(), streams.begin());
             async move {
                 let mut response = answer(worker, seat, request).await;
-                response.body_mut()._stream = Some(stream);
+                response.body_mut().belongs_to(stream);
                 Ok::<_, Infallible>(response)
             }
         })
     };
     let io = TokioIo::new(Cork::new(stream));
-    let mut connection = std::pin::pin!(builder.serve_connection(io, service));
+    let mut connection = std::pin::pin!(protocol(limits).serve_connection(io, service));
     let mut alarm = Alarm::default();
     let mut leaving = false;
-    let mut begun = false;
+    // Since when there is no stream, or when the open ones were last looked at.
     let mut quiet: Option<Instant> = None;
+    let mut looked: Option<Instant> = None;
     let ended = poll_fn(|task| {
         loop {
             if worker.is_draining() && !leaving {
@@ -84,11 +78,15 @@ pub async fn serve(worker: Rc<Worker>, seat: Seat, stream: Stream) {
             }
             if streams.open() > 0 {
                 quiet = None;
-                begun = true;
-                return Poll::Pending;
+                let since = *looked.get_or_insert_with(clock::now);
+                ready!(alarm.poll(task, since + limits.send_timeout));
+                // What was handed over before the last look has waited for the whole timeout.
+                streams.give_up(since);
+                looked = None;
+                continue;
             }
             let since = *quiet.get_or_insert_with(clock::now);
-            let limit = match (begun, leaving) {
+            let limit = match (streams.any_begun(), leaving) {
                 (true, false) => limits.idle_timeout,
                 (true, true) => LEAVE_MAX,
                 // As with HTTP/1: a new connection has as long as a head may take, and none when
@@ -110,29 +108,18 @@ pub async fn serve(worker: Rc<Worker>, seat: Seat, stream: Stream) {
     }
 }
 
-/// Counts a connection's open streams.
-#[derive(Debug, Clone, Default)]
-struct Streams(Rc<Cell<usize>>);
-
-/// One open stream; ends when dropped.
-#[derive(Debug)]
-struct OpenStream(Streams);
-
-impl Streams {
-    fn begin(&self) -> OpenStream {
-        self.0.set(self.open() + 1);
-        OpenStream(self.clone())
-    }
-
-    fn open(&self) -> usize {
-        self.0.get()
-    }
-}
-
-impl Drop for OpenStream {
-    fn drop(&mut self) {
-        self.0.0.set(self.0.open() - 1);
-    }
+/// HTTP/2 within the listener's limits.
+fn protocol(limits: &ListenerLimits) -> hyper::server::conn::http2::Builder<LocalExecutor> {
+    let mut builder = hyper::server::conn::http2::Builder::new(LocalExecutor);
+    builder
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(STREAMS_MAX)
+        .max_header_list_size(u32::try_from(limits.max_header_bytes).unwrap_or(u32::MAX))
+        .max_pending_accept_reset_streams(20)
+        .max_local_error_reset_streams(64)
+        .keep_alive_interval(PING_EVERY)
+        .keep_alive_timeout(PING_EVERY);
+    builder
 }
 
 async fn answer(
@@ -177,11 +164,12 @@ async fn answer(
                 body,
                 alarm,
                 waiting: None,
+                handed: None,
                 patience: read.unwrap_or(limits.send_timeout),
                 trailers_sent: false,
             };
             worker.buffers.give_scratch(scratch);
-            response.map(|()| DownBody::of(Kind::Stream(Box::new(streaming))))
+            response.map(|()| DownBody::of(Kind::Stream(Rc::new(RefCell::new(Some(streaming))))))
         }
         Err(error) => {
             cx.reason = Some(error.reason);
@@ -365,7 +353,8 @@ pub struct DownBody {
 #[derive(Debug)]
 enum Kind {
     Text(Option<Bytes>),
-    Stream(Box<Streaming>),
+    /// None once it was given up.
+    Stream(Rc<RefCell<Option<Streaming>>>),
 }
 
 #[derive(Debug)]
@@ -377,6 +366,8 @@ struct Streaming {
     alarm: Alarm,
     /// Since when the upstream is waited for. While the client takes nothing, nobody waits.
     waiting: Option<Instant>,
+    /// When the last piece was handed over, while nobody has come for another.
+    handed: Option<Instant>,
     patience: Duration,
     trailers_sent: bool,
 }
@@ -384,6 +375,14 @@ struct Streaming {
 impl DownBody {
     fn of(kind: Kind) -> Self {
         Self { kind, _stream: None }
+    }
+
+    fn belongs_to(&mut self, stream: OpenStream) {
+        if let Kind::Stream(streaming) = &self.kind {
+            let streaming: Weak<RefCell<Option<Streaming>>> = Rc::downgrade(streaming);
+            stream.flows(streaming);
+        }
+        self._stream = Some(stream);
     }
 
     fn empty() -> Self {
@@ -405,16 +404,29 @@ impl Body for DownBody {
     ) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
         match &mut self.kind {
             Kind::Text(text) => Poll::Ready(text.take().map(|text| Ok(Frame::data(text)))),
-            Kind::Stream(streaming) => streaming.poll_frame(cx),
+            Kind::Stream(streaming) => match streaming.borrow_mut().as_mut() {
+                Some(streaming) => streaming.poll_frame(cx),
+                None => Poll::Ready(Some(Err(BrokenOff(Reason::SlowClient)))),
+            },
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match &self.kind {
             Kind::Text(text) => text.is_none(),
-            Kind::Stream(streaming) => {
+            Kind::Stream(streaming) => streaming.borrow().as_ref().is_some_and(|streaming| {
                 streaming.attempt.is_complete() && streaming.attempt.trailers().is_none()
-            }
+            }),
+        }
+    }
+}
+
+impl Flowing for RefCell<Option<Streaming>> {
+    fn give_up(&self, then: Instant) {
+        let Ok(mut slot) = self.try_borrow_mut() else { return };
+        if let Some(streaming) = slot.as_mut().filter(|s| s.handed.is_some_and(|at| at <= then)) {
+            streaming.cx.reason = Some(Reason::SlowClient);
+            *slot = None;
         }
     }
 }
@@ -424,6 +436,7 @@ impl Streaming {
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
+        self.handed = None;
         if !self.attempt.is_sent()
             && let Poll::Ready(Err(fault)) =
                 self.attempt.poll_upload(cx, &mut self.cx.tap.tee(&mut self.body))
@@ -439,6 +452,7 @@ impl Streaming {
                 let data = Bytes::copy_from_slice(self.attempt.piece());
                 self.cx.tap.piece(&data);
                 self.cx.bytes_out += data.len() as u64;
+                self.handed = Some(clock::now());
                 if self.attempt.is_complete() && self.attempt.trailers().is_none() {
                     self.finish();
                 }

@@ -25,6 +25,7 @@ pub(crate) mod pool;
 pub mod record;
 pub mod reply;
 mod respond;
+mod streams;
 mod tunnel;
 pub(crate) mod upstream_h2;
 pub mod worker;

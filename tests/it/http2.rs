@@ -323,3 +323,44 @@ async fn a_silent_connection_does_not_delay_a_shutdown() {
     rig.stop().await;
     drop(silent);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_reads_nothing_keeps_no_upstream() {
+    // More than all windows on the way.
+    let large = "x".repeat(32 * 1024 * 1024);
+    let builder = Rig::build().version("blue", says(&large));
+    let rig = tls(builder).listener("limits.send_timeout = \"100ms\"").start().await;
+    let client = connect(&rig).await;
+    let answer = client.begin("GET", "/", &[], text("")).await.unwrap();
+    assert_eq!(answer.status(), 200);
+    rig.until("it is given up", || async { in_flight(&rig).await == 0.0 }).await;
+    rig.until("its connection is gone", || async {
+        rig.metric("tidegate_upstream_connections", &[]).await == 0.0
+    })
+    .await;
+    assert!(answer.into_body().collect().await.is_err(), "it is reset, never ended");
+    let head = client.begin("HEAD", "/", &[], text("")).await.unwrap();
+    assert_eq!(head.status(), 200, "other streams go on");
+    assert_eq!(rig.metric("http_errors_total", &[]).await, 0.0);
+    rig.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_that_is_cut_fails_only_what_cannot_be_repeated() {
+    let upstream = H2Version::start(None);
+    let rig = before(&upstream).await;
+    let client = connect(&rig).await;
+    assert_eq!(client.get("/warm").await.0, 200);
+    let safe = tokio::spawn(client.begin("GET", "/wait", &[], text("")));
+    let unsafe_one = tokio::spawn(client.begin("POST", "/wait", &[], text("order")));
+    rig.until("both are upstream", || async { upstream.requests() == 3 }).await;
+    upstream.cut();
+    let refused = unsafe_one.await.unwrap().unwrap();
+    assert_eq!(refused.status(), 502, "it may have been served");
+    rig.until("the other is tried again", || async { upstream.requests() == 4 }).await;
+    upstream.gate.notify_waiters();
+    let answer = safe.await.unwrap().unwrap();
+    assert_eq!(answer.into_body().collect().await.unwrap().to_bytes(), "/wait");
+    assert_eq!(upstream.connections(), 2);
+    rig.finish().await;
+}

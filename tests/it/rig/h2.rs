@@ -132,6 +132,7 @@ pub struct H2Version {
     pub gate: Arc<Notify>,
     books: Arc<Books>,
     leave: watch::Sender<u64>,
+    cut: watch::Sender<u64>,
 }
 
 #[derive(Default)]
@@ -167,21 +168,28 @@ impl H2Version {
         listener.set_nonblocking(true).unwrap();
         let listener = TcpListener::from_std(listener).unwrap();
         let (gate, books, leave) = (Arc::default(), Arc::default(), watch::Sender::new(0));
-        let version = Self { address, gate, books, leave };
+        let version = Self { address, gate, books, leave, cut: watch::Sender::new(0) };
         let (gate, books) = (version.gate.clone(), version.books.clone());
-        let leave = version.leave.clone();
+        let (leave, cut) = (version.leave.clone(), version.cut.clone());
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 let (gate, books, tls) = (gate.clone(), books.clone(), tls.clone());
-                let leave = leave.subscribe();
+                let (leave, mut cut) = (leave.subscribe(), cut.subscribe());
                 tokio::spawn(async move {
-                    match tls {
-                        None => serve(stream, gate, books, leave).await,
-                        Some(config) => {
-                            if let Ok(stream) = TlsAcceptor::from(config).accept(stream).await {
-                                serve(stream, gate, books, leave).await;
+                    let serving = async {
+                        match tls {
+                            None => serve(stream, gate, books, leave).await,
+                            Some(config) => {
+                                let shaken = TlsAcceptor::from(config).accept(stream).await;
+                                if let Ok(stream) = shaken {
+                                    serve(stream, gate, books, leave).await;
+                                }
                             }
                         }
+                    };
+                    tokio::select! {
+                        () = serving => {}
+                        _ = cut.changed() => {}
                     }
                 });
             }
@@ -214,6 +222,13 @@ impl H2Version {
     /// Says GOAWAY on every open connection.
     pub fn go_away(&self) {
         self.leave.send_modify(|times| *times += 1);
+    }
+}
+
+impl H2Version {
+    /// Cuts every open connection without a word.
+    pub fn cut(&self) {
+        self.cut.send_modify(|times| *times += 1);
     }
 }
 

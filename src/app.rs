@@ -390,7 +390,8 @@ impl Inner {
     async fn reload(&self, author: &Author) -> Result<Outcome, ReloadError> {
         let outcome = self.try_reload(author).await;
         let (result, detail) = match &outcome {
-            Ok(outcome) if outcome.changes.is_empty() => ("unchanged", String::new()),
+            // An edit of routes alone makes a revision without a change of traffic.
+            Ok(outcome) if outcome.switched_in.is_none() => ("unchanged", String::new()),
             Ok(outcome) => ("applied", format!("revision {}", outcome.revision)),
             Err(error) => ("invalid", error.to_string()),
         };

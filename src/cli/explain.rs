@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::client::{Admin, Failure};
 
-/// Prints the explanation; exits 1 when no version would serve the request.
+/// Prints the explanation; exits 1 when the request would be refused.
 pub fn run(
     admin: &Admin,
     method: &str,
@@ -35,11 +35,15 @@ pub fn run(
     } else {
         print(&answer);
     }
-    Ok(if answer["version"].is_null() && answer["shares"].as_array().is_none_or(Vec::is_empty) {
-        super::NO
-    } else {
-        0
-    })
+    Ok(if is_served(&answer) { 0 } else { super::NO })
+}
+
+/// Whether a version would serve it, a draw would choose one, or it would be redirected.
+fn is_served(answer: &Value) -> bool {
+    let redirects = matches!(answer["reply"]["status"].as_u64(), Some(300..=399));
+    let refused = !answer["reply"].is_null();
+    let draws = answer["shares"].as_object().is_some_and(|shares| !shares.is_empty());
+    redirects || !refused && (draws || !answer["version"].is_null())
 }
 
 fn print(answer: &Value) {
@@ -54,13 +58,13 @@ fn print(answer: &Value) {
             anstream::println!("{label:<11} {text}");
         }
     }
-    for share in answer["shares"].as_array().into_iter().flatten() {
-        let version = share["version"].as_str().unwrap_or_default();
-        anstream::println!(
-            "{:<11} {version} {:.2}%",
-            "chance",
-            share["percent"].as_f64().unwrap_or(0.0)
-        );
+    for (version, percent) in answer["shares"].as_object().into_iter().flatten() {
+        let percent = percent.as_f64().unwrap_or(0.0);
+        anstream::println!("{:<11} {version} {percent:.2}%", "chance");
+    }
+    if let Some(status) = answer["reply"]["status"].as_u64() {
+        let detail = answer["reply"]["detail"].as_str().unwrap_or_default();
+        anstream::println!("{:<11} {status} {detail}", "answer");
     }
     let endpoints: Vec<_> =
         answer["endpoints"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();

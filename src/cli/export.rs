@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use http::Method;
 use serde_json::{Value, json};
-use toml_edit::{DocumentMut, InlineTable, Item, value};
+use toml_edit::{DocumentMut, InlineTable, Item, TableLike, value};
 
 use super::client::{Admin, Failure};
 use super::status;
@@ -32,7 +32,7 @@ pub fn run(admin: &Admin, config: Option<&Path>, write: bool) -> Result<u8, Fail
     let mut changed = Vec::new();
     for service in live["services"].as_array().into_iter().flatten() {
         let name = service["service"].as_str().unwrap_or_default();
-        if service["drift"] == true && put(&mut document, name, &service["live"]) {
+        if service["drift"] == true && put(&mut document, service) {
             changed.push(name.to_owned());
         }
     }
@@ -57,26 +57,70 @@ fn usage(text: String) -> Failure {
     Failure::Unreachable(text)
 }
 
-/// Puts a service's live weights and shadow into the document; false when it is not declared there.
-fn put(document: &mut DocumentMut, service: &str, live: &Value) -> bool {
-    let declared = document.get_mut("service").and_then(|services| services.get_mut(service));
+/// Puts a service's live weights and shadow into the document, with the versions that were
+/// registered at run time; false when the service is not declared there.
+fn put(document: &mut DocumentMut, service: &Value) -> bool {
+    let name = service["service"].as_str().unwrap_or_default();
+    let declared = document.get_mut("service").and_then(|services| services.get_mut(name));
     let Some(table) = declared.and_then(Item::as_table_like_mut) else { return false };
+    let live = &service["live"];
     let mut weights = InlineTable::new();
     for (version, weight) in live["weights"].as_object().into_iter().flatten() {
         weights.insert(version, weight.as_i64().unwrap_or(0).into());
     }
-    table.insert("weights", value(weights));
+    replace(table, "weights", weights.into());
+    for (version, shown) in service["versions"].as_object().into_iter().flatten() {
+        declare(table, version, shown);
+    }
     let shadow = &live["shadow"];
     if shadow.is_null() {
         table.remove("shadow");
     } else if let Some(version) = shadow["version"].as_str() {
         let entry = table.entry("shadow").or_insert_with(toml_edit::table);
         if let Some(entry) = entry.as_table_like_mut() {
-            entry.insert("version", value(version));
-            entry.insert("percent", value(shadow["percent"].as_f64().unwrap_or(100.0)));
+            replace(entry, "version", version.into());
+            replace(entry, "percent", shadow["percent"].as_f64().unwrap_or(100.0).into());
+            match shadow["secondary"].as_str() {
+                Some(secondary) => replace(entry, "secondary", secondary.into()),
+                None => drop(entry.remove("secondary")),
+            }
         }
     }
     true
+}
+
+/// Sets a key and keeps the comments around it.
+fn replace(table: &mut dyn TableLike, key: &str, mut new: toml_edit::Value) {
+    let Some(item) = table.get_mut(key) else {
+        table.insert(key, Item::Value(new));
+        return;
+    };
+    if let Some(old) = item.as_value() {
+        *new.decor_mut() = old.decor().clone();
+    }
+    *item = Item::Value(new);
+}
+
+/// Declares a version that the document does not know, as far as the API shows it: the live weights
+/// name it, and a file that names a version without endpoints is not valid.
+fn declare(service: &mut dyn TableLike, version: &str, shown: &Value) {
+    let versions = service.entry("version").or_insert_with(|| {
+        let mut table = toml_edit::Table::new();
+        table.set_implicit(true);
+        Item::Table(table)
+    });
+    let Some(versions) = versions.as_table_like_mut() else { return };
+    if versions.contains_key(version) {
+        return;
+    }
+    let mut table = toml_edit::Table::new();
+    let endpoints = shown["endpoints"].as_array().into_iter().flatten();
+    let endpoints = endpoints.filter_map(|endpoint| endpoint["address"].as_str());
+    table.insert("endpoints", value(endpoints.collect::<toml_edit::Array>()));
+    if let Some(protocol) = shown["protocol"].as_str().filter(|name| *name != "http1") {
+        table.insert("protocol", value(protocol));
+    }
+    versions.insert(version, Item::Table(table));
 }
 
 /// Replaces a file in one step, so that the watcher never sees half of it.
@@ -122,16 +166,37 @@ mod tests {
 
     #[test]
     fn live_traffic_goes_into_the_file_and_comments_stay() {
-        let text = "# mine\n[service.shop]\nweights = { blue = 1 } # why\n[service.shop.shadow]\nversion = \"b\"\n";
+        let text = "# mine\n[service.shop]\n# who\nweights = { blue = 1 } # why\n[service.shop.shadow]\nversion = \"b\"\n";
         let mut document: DocumentMut = text.parse().unwrap();
-        let live = json!({ "weights": { "blue": 20, "green": 80 }, "shadow": null });
-        assert!(put(&mut document, "shop", &live));
+        let mut shop = json!({
+            "service": "shop",
+            "live": { "weights": { "blue": 20, "green": 80 }, "shadow": null },
+        });
+        assert!(put(&mut document, &shop));
         let out = document.to_string();
-        assert!(
-            out.starts_with("# mine\n[service.shop]\nweights = { blue = 20, green = 80 }"),
-            "{out}"
-        );
+        let expect = "# mine\n[service.shop]\n# who\nweights = { blue = 20, green = 80 } # why\n";
+        assert!(out.starts_with(expect), "{out}");
         assert!(!out.contains("shadow"), "{out}");
-        assert!(!put(&mut document, "other", &live));
+        shop["service"] = "other".into();
+        assert!(!put(&mut document, &shop));
+    }
+
+    #[test]
+    fn versions_of_the_run_time_are_declared() {
+        let text = "[service.shop.version.blue]\nendpoints = [\"a:1\"] # mine\n";
+        let mut document: DocumentMut = text.parse().unwrap();
+        let shop = json!({
+            "service": "shop",
+            "live": { "weights": { "blue": 0, "v2": 1 }, "shadow": null },
+            "versions": {
+                "blue": { "endpoints": [{ "address": "a:1" }], "protocol": "http1" },
+                "v2": { "endpoints": [{ "address": "b:2" }], "protocol": "h2c" },
+            },
+        });
+        assert!(put(&mut document, &shop));
+        let out = document.to_string();
+        assert!(out.contains("[\"a:1\"] # mine"), "{out}");
+        let expect = "[service.shop.version.v2]\nendpoints = [\"b:2\"]\nprotocol = \"h2c\"\n";
+        assert!(out.contains(expect), "{out}");
     }
 }

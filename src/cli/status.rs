@@ -28,7 +28,7 @@ pub fn status(admin: &Admin, service: Option<&str>) -> Result<u8, Failure> {
         println!("{}", services.first().unwrap_or(&Value::Null));
         return Ok(0);
     }
-    print!("{}", render(&services));
+    anstream::print!("{}", render(&services));
     Ok(0)
 }
 

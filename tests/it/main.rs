@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on ends there")]
 
 mod balance;
+mod cli;
 mod cutover;
 mod docs;
 mod failure;
@@ -12,6 +13,7 @@ mod reload;
 mod restart;
 mod rig;
 mod routing;
+mod run;
 mod shadow;
 mod sim;
 mod tidy;

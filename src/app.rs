@@ -177,6 +177,7 @@ impl App {
                 let inner = reload.clone();
                 Box::pin(async move { inner.reload(&author).await })
             }),
+            &std::path::absolute(path).unwrap_or_else(|_| path.to_owned()),
             &config.admin,
         )
         .map_err(StartError::Failed)?;

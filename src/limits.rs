@@ -53,6 +53,10 @@ pub const DIFF_FIELDS_MAX: usize = 1000;
 pub const DIFF_QUEUE_MAX: usize = 1024;
 /// Bytes of a request body that wait for a slow shadow; past it the copy is given up and counted.
 pub const SHADOW_TEE_BYTES_MAX: usize = 1024 * 1024;
+/// Copies in a row that do not reach a shadow before it is left alone.
+pub const SHADOW_UNREACHED_MAX: u32 = 8;
+/// How long it is left alone; the next copy tries again.
+pub const SHADOW_REST: Duration = Duration::from_millis(200);
 /// Bytes of a shadow's answer that are read only to keep its connection, once it is too long to be
 /// compared. Past it the connection is closed: a shadow that never ends must not busy a worker.
 pub const SHADOW_DISCARD_BYTES_MAX: usize = 1024 * 1024;

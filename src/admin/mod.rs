@@ -23,6 +23,7 @@ mod tests;
 mod versions;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use axum::Router;
@@ -56,6 +57,8 @@ pub struct AdminState {
     pub telemetry: Arc<Telemetry>,
     pub phase: watch::Receiver<Phase>,
     pub reload: Reload,
+    /// The file or folder that the configuration is read from.
+    pub file: PathBuf,
     guard: Arc<Guard>,
 }
 
@@ -66,13 +69,15 @@ impl AdminState {
         telemetry: Arc<Telemetry>,
         phase: watch::Receiver<Phase>,
         reload: Reload,
+        file: &Path,
         config: &AdminSettings,
     ) -> Result<Self, String> {
         let tokens = match &config.token_file {
             Some(path) => Tokens::read(path)?,
             None => Tokens::default(),
         };
-        Ok(Self { control, telemetry, phase, reload, guard: Arc::new(Guard::new(tokens)) })
+        let (file, guard) = (file.to_owned(), Arc::new(Guard::new(tokens)));
+        Ok(Self { control, telemetry, phase, reload, file, guard })
     }
 }
 

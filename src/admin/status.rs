@@ -77,12 +77,13 @@ async fn shown(state: &AdminState, wanted: impl Fn(&Service) -> bool) -> (u64, V
 /// Whether the file is valid now.
 pub async fn config(state: &AdminState) -> ConfigDto {
     let locked = state.control.state().await;
+    let path = state.file.display().to_string();
     match &locked.invalid {
-        None => ConfigDto { valid: true, errors: serde_json::json!([]), rendered: None },
+        None => ConfigDto { path, valid: true, errors: serde_json::json!([]), rendered: None },
         Some(report) => {
             let mut json = report.to_json(false);
             let (errors, rendered) = (json["diagnostics"].take(), Some(report.render(false)));
-            ConfigDto { valid: false, errors, rendered }
+            ConfigDto { path, valid: false, errors, rendered }
         }
     }
 }

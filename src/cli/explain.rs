@@ -35,15 +35,12 @@ pub fn run(
     } else {
         print(&answer);
     }
-    Ok(if is_served(&answer) { 0 } else { super::NO })
+    Ok(if is_refused(&answer) { super::NO } else { 0 })
 }
 
-/// Whether a version would serve it, a draw would choose one, or it would be redirected.
-fn is_served(answer: &Value) -> bool {
-    let redirects = matches!(answer["reply"]["status"].as_u64(), Some(300..=399));
-    let refused = !answer["reply"].is_null();
-    let draws = answer["shares"].as_object().is_some_and(|shares| !shares.is_empty());
-    redirects || !refused && (draws || !answer["version"].is_null())
+/// Whether the proxy would answer by itself, and not to send the client elsewhere.
+fn is_refused(answer: &Value) -> bool {
+    answer["reply"]["status"].as_u64().is_some_and(|status| !(300..400).contains(&status))
 }
 
 fn print(answer: &Value) {
@@ -57,14 +54,6 @@ fn print(answer: &Value) {
         if let Some(text) = answer[key].as_str() {
             anstream::println!("{label:<11} {text}");
         }
-    }
-    for (version, percent) in answer["shares"].as_object().into_iter().flatten() {
-        let percent = percent.as_f64().unwrap_or(0.0);
-        anstream::println!("{:<11} {version} {percent:.2}%", "chance");
-    }
-    if let Some(status) = answer["reply"]["status"].as_u64() {
-        let detail = answer["reply"]["detail"].as_str().unwrap_or_default();
-        anstream::println!("{:<11} {status} {detail}", "answer");
     }
     let endpoints: Vec<_> =
         answer["endpoints"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();

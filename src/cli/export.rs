@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use http::Method;
 use serde_json::{Value, json};
-use toml_edit::{DocumentMut, InlineTable, Item, TableLike, value};
+use toml_edit::{Array, DocumentMut, InlineTable, Item, Table, TableLike, value};
 
 use super::client::{Admin, Failure};
 use super::status;
@@ -57,22 +57,19 @@ fn usage(text: String) -> Failure {
     Failure::Unreachable(text)
 }
 
-/// Puts a service's live weights and shadow into the document, with the versions that were
-/// registered at run time; false when the service is not declared there.
+/// Puts a service's live traffic into the document; false when it is not declared there. Comments
+/// beside what is replaced stay.
 fn put(document: &mut DocumentMut, service: &Value) -> bool {
     let name = service["service"].as_str().unwrap_or_default();
     let declared = document.get_mut("service").and_then(|services| services.get_mut(name));
     let Some(table) = declared.and_then(Item::as_table_like_mut) else { return false };
-    let live = &service["live"];
+    put_versions(table, &service["versions"]);
     let mut weights = InlineTable::new();
-    for (version, weight) in live["weights"].as_object().into_iter().flatten() {
+    for (version, weight) in service["live"]["weights"].as_object().into_iter().flatten() {
         weights.insert(version, weight.as_i64().unwrap_or(0).into());
     }
     replace(table, "weights", weights.into());
-    for (version, shown) in service["versions"].as_object().into_iter().flatten() {
-        declare(table, version, shown);
-    }
-    let shadow = &live["shadow"];
+    let shadow = &service["live"]["shadow"];
     if shadow.is_null() {
         table.remove("shadow");
     } else if let Some(version) = shadow["version"].as_str() {
@@ -89,38 +86,37 @@ fn put(document: &mut DocumentMut, service: &Value) -> bool {
     true
 }
 
-/// Sets a key and keeps the comments around it.
-fn replace(table: &mut dyn TableLike, key: &str, mut new: toml_edit::Value) {
-    let Some(item) = table.get_mut(key) else {
-        table.insert(key, Item::Value(new));
-        return;
-    };
-    if let Some(old) = item.as_value() {
-        *new.decor_mut() = old.decor().clone();
+/// Declares the versions that were registered at run time, checked and spoken to as the first one
+/// in the file is: so did the deploy.
+fn put_versions(table: &mut dyn TableLike, versions: &Value) {
+    let declared = table.entry("version").or_insert_with(toml_edit::table);
+    let Some(declared) = declared.as_table_like_mut() else { return };
+    let model = declared.iter().find_map(|(_, version)| version.as_table_like());
+    let kept = |key: &str| Some((key.to_owned(), model?.get(key)?.clone()));
+    let inherited: Vec<_> =
+        ["protocol", "health", "outlier"].into_iter().filter_map(kept).collect();
+    for (name, version) in versions.as_object().into_iter().flatten() {
+        if declared.contains_key(name) {
+            continue;
+        }
+        let endpoints = version["endpoints"].as_array().into_iter().flatten();
+        let addresses = endpoints.filter_map(|endpoint| endpoint["address"].as_str());
+        let mut added = Table::new();
+        added.insert("endpoints", value(addresses.collect::<Array>()));
+        added.extend(inherited.iter().cloned());
+        declared.insert(name, Item::Table(added));
     }
-    *item = Item::Value(new);
 }
 
-/// Declares a version that the document does not know, as far as the API shows it: the live weights
-/// name it, and a file that names a version without endpoints is not valid.
-fn declare(service: &mut dyn TableLike, version: &str, shown: &Value) {
-    let versions = service.entry("version").or_insert_with(|| {
-        let mut table = toml_edit::Table::new();
-        table.set_implicit(true);
-        Item::Table(table)
-    });
-    let Some(versions) = versions.as_table_like_mut() else { return };
-    if versions.contains_key(version) {
-        return;
+/// Gives a key a value and keeps the comments around what stood there.
+fn replace(table: &mut dyn TableLike, key: &str, mut new: toml_edit::Value) {
+    match table.get_mut(key).and_then(Item::as_value_mut) {
+        Some(old) => {
+            *new.decor_mut() = old.decor().clone();
+            *old = new;
+        }
+        None => drop(table.insert(key, value(new))),
     }
-    let mut table = toml_edit::Table::new();
-    let endpoints = shown["endpoints"].as_array().into_iter().flatten();
-    let endpoints = endpoints.filter_map(|endpoint| endpoint["address"].as_str());
-    table.insert("endpoints", value(endpoints.collect::<toml_edit::Array>()));
-    if let Some(protocol) = shown["protocol"].as_str().filter(|name| *name != "http1") {
-        table.insert("protocol", value(protocol));
-    }
-    versions.insert(version, Item::Table(table));
 }
 
 /// Replaces a file in one step, so that the watcher never sees half of it.
@@ -166,37 +162,25 @@ mod tests {
 
     #[test]
     fn live_traffic_goes_into_the_file_and_comments_stay() {
-        let text = "# mine\n[service.shop]\n# who\nweights = { blue = 1 } # why\n[service.shop.shadow]\nversion = \"b\"\n";
+        let text = "# mine\n[service.shop]\n# above\nweights = { blue = 1 } # why\n\
+                    [service.shop.shadow]\nversion = \"b\"\n[service.shop.version.blue]\n\
+                    endpoints = [\"a:1\"]\nhealth = { path = \"/h\" }\n";
         let mut document: DocumentMut = text.parse().unwrap();
-        let mut shop = json!({
+        let mut live = json!({
             "service": "shop",
             "live": { "weights": { "blue": 20, "green": 80 }, "shadow": null },
-        });
-        assert!(put(&mut document, &shop));
-        let out = document.to_string();
-        let expect = "# mine\n[service.shop]\n# who\nweights = { blue = 20, green = 80 } # why\n";
-        assert!(out.starts_with(expect), "{out}");
-        assert!(!out.contains("shadow"), "{out}");
-        shop["service"] = "other".into();
-        assert!(!put(&mut document, &shop));
-    }
-
-    #[test]
-    fn versions_of_the_run_time_are_declared() {
-        let text = "[service.shop.version.blue]\nendpoints = [\"a:1\"] # mine\n";
-        let mut document: DocumentMut = text.parse().unwrap();
-        let shop = json!({
-            "service": "shop",
-            "live": { "weights": { "blue": 0, "v2": 1 }, "shadow": null },
             "versions": {
-                "blue": { "endpoints": [{ "address": "a:1" }], "protocol": "http1" },
-                "v2": { "endpoints": [{ "address": "b:2" }], "protocol": "h2c" },
+                "blue": { "endpoints": [{ "address": "other:1" }] },
+                "green": { "endpoints": [{ "address": "b:1" }, { "address": "b:2" }] },
             },
         });
-        assert!(put(&mut document, &shop));
-        let out = document.to_string();
-        assert!(out.contains("[\"a:1\"] # mine"), "{out}");
-        let expect = "[service.shop.version.v2]\nendpoints = [\"b:2\"]\nprotocol = \"h2c\"\n";
-        assert!(out.contains(expect), "{out}");
+        assert!(put(&mut document, &live));
+        let expect = "# mine\n[service.shop]\n# above\nweights = { blue = 20, green = 80 } # why\n\
+                      [service.shop.version.blue]\nendpoints = [\"a:1\"]\n\
+                      health = { path = \"/h\" }\n\n[service.shop.version.green]\n\
+                      endpoints = [\"b:1\", \"b:2\"]\nhealth = { path = \"/h\" }\n";
+        assert_eq!(document.to_string(), expect);
+        live["service"] = "other".into();
+        assert!(!put(&mut document, &live));
     }
 }

@@ -134,17 +134,20 @@ pub fn revisions(admin: &Admin, service: Option<&str>) -> Result<u8, Failure> {
 
 /// The table of a history.
 pub fn print_revisions(list: &Value) {
-    let mut table = Table::new(&["revision", "at", "author", "cause", "what changed"]);
+    let mut table = Table::new(&["revision", "at (UTC)", "author", "cause", "what changed"]);
     for entry in list.as_array().into_iter().flatten() {
         let changes = entry["changes"].as_array().into_iter().flatten();
         let changes: Vec<_> = changes.filter_map(|change| change["text"].as_str()).collect();
         let of = |key: &str| text(entry[key].as_str().unwrap_or_default());
+        // To the second: what is finer is in the JSON.
+        let at = entry["at"].as_str().and_then(|at| at.parse::<jiff::Timestamp>().ok());
+        let at = at.map(|at| at.strftime("%F %T").to_string()).unwrap_or_default();
         let mut what = changes.join("; ");
         if let Some(reason) = entry["reason"].as_str() {
             what += &format!(" ({reason})");
         }
         let revision = number(entry["revision"].to_string()).bold();
-        table.row(vec![revision, of("at"), of("author"), of("cause"), text(what)]);
+        table.row(vec![revision, text(at), of("author"), of("cause"), text(what)]);
     }
     table.print();
 }

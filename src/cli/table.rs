@@ -81,7 +81,10 @@ impl Table {
             let mut line = String::new();
             for (column, cell) in row.iter().enumerate() {
                 let pad = " ".repeat(widths[column] - cell.text.chars().count());
-                let styled = format!("{}{}{}", cell.style, cell.text, cell.style.render_reset());
+                let styled = match cell.text.is_empty() {
+                    true => String::new(),
+                    false => format!("{}{}{}", cell.style, cell.text, cell.style.render_reset()),
+                };
                 let gap = if column == 0 { "" } else { "  " };
                 line += &match right[column] {
                     true => format!("{gap}{pad}{styled}"),

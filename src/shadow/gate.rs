@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use rustc_hash::FxHashMap;
 
 use super::{Miss, ShadowHub};
+use crate::limits::{SHADOW_REST, SHADOW_UNREACHED_MAX};
 use crate::name::{ServiceName, VersionName};
 use crate::traffic::ShadowRule;
 
@@ -46,13 +47,41 @@ pub struct Gate {
     pub subject: Subject,
     /// Shared by all gates of the service: a new rule does not double the copies.
     in_flight: Arc<AtomicU32>,
+    /// Copies in a row that did not reach the shadow.
+    unreached: AtomicU32,
+    /// Milliseconds of the process clock until which it is left alone.
+    rests_until: AtomicU64,
     misses: [AtomicU64; Miss::ALL.len()],
 }
 
 impl Gate {
     /// A gate with nothing counted.
     pub fn new(subject: Subject, in_flight: Arc<AtomicU32>) -> Self {
-        Self { subject, in_flight, misses: array::from_fn(|_| AtomicU64::new(0)) }
+        Self {
+            subject,
+            in_flight,
+            unreached: AtomicU32::new(0),
+            rests_until: AtomicU64::new(0),
+            misses: array::from_fn(|_| AtomicU64::new(0)),
+        }
+    }
+
+    /// Notes whether a copy reached the shadow, at `now_ms` of the process clock. A try to connect
+    /// costs as much as a request: one that is dead must not be tried for each of them.
+    pub fn note_reached(&self, reached: bool, now_ms: u64) {
+        if reached {
+            if self.unreached.load(Ordering::Relaxed) != 0 {
+                self.unreached.store(0, Ordering::Relaxed);
+            }
+        } else if self.unreached.fetch_add(1, Ordering::Relaxed) + 1 >= SHADOW_UNREACHED_MAX {
+            let until = now_ms.saturating_add(SHADOW_REST.as_millis() as u64);
+            self.rests_until.store(until, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether the shadow is left alone for now.
+    pub fn is_resting(&self, now_ms: u64) -> bool {
+        self.rests_until.load(Ordering::Relaxed) > now_ms
     }
 
     /// Counts a miss.
@@ -129,6 +158,21 @@ mod tests {
         drop(first);
         assert!(new.try_acquire(2).is_some());
         assert!(new.try_acquire(0).is_none());
+    }
+
+    #[test]
+    fn a_shadow_that_cannot_be_reached_is_left_alone_for_a_while() {
+        let (gate, rest) =
+            (Gate::new(subject("green"), Arc::default()), SHADOW_REST.as_millis() as u64);
+        (1..SHADOW_UNREACHED_MAX).for_each(|_| gate.note_reached(false, 1000));
+        gate.note_reached(true, 0);
+        gate.note_reached(false, 1000);
+        assert!(!gate.is_resting(1000), "not in a row");
+        (1..SHADOW_UNREACHED_MAX).for_each(|_| gate.note_reached(false, 1000));
+        assert!(gate.is_resting(1000 + rest - 1));
+        assert!(!gate.is_resting(1000 + rest), "the next copy tries again");
+        gate.note_reached(false, 2000);
+        assert!(gate.is_resting(2000), "one try that fails is enough");
     }
 
     #[test]

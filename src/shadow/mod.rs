@@ -38,6 +38,8 @@ pub enum Miss {
     PrimaryIncomplete,
     /// As many copies as allowed are in flight.
     InFlight,
+    /// The shadow could not be reached several times in a row and is left alone for a moment.
+    Resting,
     /// The shadow takes the request body too slowly.
     TeeOverflow,
     /// As many comparisons as allowed wait for the control plane.
@@ -58,13 +60,14 @@ pub enum Miss {
 
 impl Miss {
     /// Every miss, in the order of their numbers.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Method,
         Self::Upgrade,
         Self::SameVersion,
         Self::NoEndpoint,
         Self::PrimaryIncomplete,
         Self::InFlight,
+        Self::Resting,
         Self::TeeOverflow,
         Self::QueueFull,
         Self::Abandoned,
@@ -84,6 +87,7 @@ impl Miss {
             Self::NoEndpoint => "no_endpoint",
             Self::PrimaryIncomplete => "primary_incomplete",
             Self::InFlight => "max_in_flight",
+            Self::Resting => "resting",
             Self::TeeOverflow => "tee_overflow",
             Self::QueueFull => "queue_full",
             Self::Abandoned => "abandoned",
@@ -100,7 +104,7 @@ impl Miss {
         match self {
             Self::Method | Self::Upgrade | Self::SameVersion => Outcome::Skipped,
             Self::NoEndpoint | Self::PrimaryIncomplete => Outcome::Skipped,
-            Self::InFlight | Self::TeeOverflow => Outcome::Dropped,
+            Self::InFlight | Self::Resting | Self::TeeOverflow => Outcome::Dropped,
             Self::QueueFull | Self::Abandoned => Outcome::Dropped,
             Self::Unreachable | Self::Timeout | Self::Broken => Outcome::Failed,
             Self::Malformed | Self::CompareFailed => Outcome::Failed,

@@ -83,8 +83,13 @@ struct Unsettled {
 impl Unsettled {
     fn settle(mut self, outcome: Result<(), Miss>) {
         self.settled = true;
-        if let Err(miss) = outcome {
-            self.gate.count(miss);
+        match outcome {
+            Err(Miss::Unreachable) => {
+                self.gate.note_reached(false, clock::process_ms(clock::now()));
+                self.gate.count(Miss::Unreachable);
+            }
+            Err(miss) => self.gate.count(miss),
+            Ok(()) => self.gate.note_reached(true, 0),
         }
     }
 }

@@ -168,6 +168,9 @@ fn admit(
     if !service.versions[shadow.version].is_usable() {
         return Err(Miss::NoEndpoint);
     }
+    if gate.is_resting(clock::process_ms(cx.arrived)) {
+        return Err(Miss::Resting);
+    }
     gate.try_acquire(shadow.rule.max_in_flight).map(Some).ok_or(Miss::InFlight)
 }
 

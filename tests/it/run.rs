@@ -203,7 +203,7 @@ async fn two_processes_never_write_one_history() {
     other.edit("[log]", &format!("[state]\ndir = \"{}\"\n[log]", place.file("state")));
     other.spawn().ended().await.says(1, &[&place.file("state")]);
     assert!(place.answers("/health/ready", 200).await, "the first goes on");
-    process.signal(Signal::TERM);
+    process.signal(Signal::INT);
     process.ended().await.says(0, &[]);
 }
 
@@ -212,13 +212,18 @@ async fn a_damaged_history_is_named_and_left_as_it_is() {
     let blue = Version::start(says("blue"));
     let place = Place::new(&blue);
     let process = place.ready().await;
-    process.signal(Signal::TERM);
-    process.ended().await.says(0, &[]);
+    let admin = format!("http://{}", place.admin);
+    for (verb, revision) in [("drain", "revision 2"), ("undrain", "revision 3")] {
+        tidegate(&["--admin", &admin, verb, "shop", "blue"]).await.says(0, &[revision]);
+    }
+    process.signal(Signal::KILL);
+    assert_eq!(process.ended().await.code, None);
     let journal = place.folder.path().join("state/revisions.journal");
     let mut bytes = std::fs::read(&journal).unwrap();
-    bytes[0] ^= 0xff;
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
     std::fs::write(&journal, &bytes).unwrap();
-    place.spawn().ended().await.says(1, &["revisions.journal"]);
+    place.spawn().ended().await.says(1, &["revisions.journal", "damaged"]);
     let state = place.file("state");
     tidegate(&["revisions", "--state", &state]).await.says(2, &["revisions.journal"]);
     assert_eq!(std::fs::read(&journal).unwrap(), bytes, "a repair is the operator's decision");

@@ -12,6 +12,7 @@ mod ramp;
 mod reload;
 mod shadow;
 mod smoke;
+mod sticky;
 
 use std::io;
 use std::path::PathBuf;
@@ -49,6 +50,8 @@ pub enum Scenario {
     UpstreamFlapping,
     /// Weights raised step by step: shares and counts are right.
     CanaryRamp,
+    /// 10,000 users with a cookie through raises, a rollback and a `kill -9`: each stays where they belong.
+    StickyCohorts,
     /// `kill -9` during a storm of writes: no acknowledged one is lost.
     KillStorm,
     /// A short mix of everything, for every change of the code.
@@ -56,13 +59,14 @@ pub enum Scenario {
 }
 
 /// The scenarios of `all`, in order.
-pub const ALL: [Scenario; 7] = [
+pub const ALL: [Scenario; 8] = [
     Scenario::Baseline,
     Scenario::CutoverUnderLoad,
     Scenario::ReloadStorm,
     Scenario::ShadowSaturated,
     Scenario::UpstreamFlapping,
     Scenario::CanaryRamp,
+    Scenario::StickyCohorts,
     Scenario::KillStorm,
 ];
 
@@ -86,6 +90,7 @@ impl Scenario {
             Scenario::ShadowSaturated => shadow::run(context),
             Scenario::UpstreamFlapping => flapping::run(context),
             Scenario::CanaryRamp => ramp::run(context),
+            Scenario::StickyCohorts => sticky::run(context),
             Scenario::KillStorm => kills::run(context),
             Scenario::Smoke => smoke::run(context),
         }

@@ -459,6 +459,8 @@ pub struct StatusDto {
 /// Whether the configuration file is valid now.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct ConfigDto {
+    /// The file or folder it is read from.
+    pub path: String,
     pub valid: bool,
     /// What is wrong with it: `severity`, `file`, `line`, `column`, `message`, `help` …
     pub errors: serde_json::Value,

@@ -151,8 +151,15 @@ impl Rig {
         let refuse = |_| -> futures_util::future::BoxFuture<'static, _> {
             Box::pin(async { Err(ReloadError::Refused("no file here".into())) })
         };
-        let state =
-            AdminState::new(control.clone(), telemetry, watched, Arc::new(refuse), &admin).unwrap();
+        let state = AdminState::new(
+            control.clone(),
+            telemetry,
+            watched,
+            Arc::new(refuse),
+            "tidegate.toml".as_ref(),
+            &admin,
+        )
+        .unwrap();
         Self { control, phase, router: router(state), _dir: dir }
     }
 

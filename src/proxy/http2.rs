@@ -30,10 +30,9 @@ use super::{Decision, admit, reply, respond};
 use crate::clock;
 use crate::h1::fields::{Fields, Known};
 use crate::h1::head::{Framing, HeadError, Method, RequestHead, ResponseHead};
+use crate::limits::CLIENT_STREAMS_MAX;
 use crate::net::Stream;
 
-/// Streams a client may have open at once.
-const STREAMS_MAX: u32 = 128;
 /// A keep-alive ping is sent to a client that was silent for so long, and answered within.
 const PING_EVERY: Duration = Duration::from_secs(30);
 
@@ -44,7 +43,7 @@ pub async fn serve(worker: Rc<Worker>, seat: Seat, stream: Stream) {
     let mut builder = hyper::server::conn::http2::Builder::new(LocalExecutor);
     builder
         .timer(TokioTimer::new())
-        .max_concurrent_streams(STREAMS_MAX)
+        .max_concurrent_streams(CLIENT_STREAMS_MAX)
         .max_header_list_size(u32::try_from(limits.max_header_bytes).unwrap_or(u32::MAX))
         .max_pending_accept_reset_streams(20)
         .max_local_error_reset_streams(64)

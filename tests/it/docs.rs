@@ -185,6 +185,22 @@ fn the_pages_that_people_look_for_are_there() {
 }
 
 #[test]
+fn the_map_of_the_code_shows_every_room() {
+    let map = std::fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap();
+    let map = map.split("## Code map").nth(1).unwrap().split("\n## ").next().unwrap();
+    let mut missing = Vec::new();
+    for entry in std::fs::read_dir(root().join("src")).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        let name = name.trim_end_matches(".rs");
+        let forms = [format!("`{name}`"), format!("`{name}.rs`"), format!("`{name}/`")];
+        if !["lib", "main"].contains(&name) && !forms.iter().any(|form| map.contains(form)) {
+            missing.push(format!("ARCHITECTURE.md does not show {name}"));
+        }
+    }
+    none(&missing);
+}
+
+#[test]
 fn the_readme_says_the_two_commands_that_everything_begins_with() {
     let readme = std::fs::read_to_string(root().join("README.md")).unwrap();
     let commands: Vec<_> = blocks(&readme).into_iter().map(|(_, text)| text).collect();

@@ -195,13 +195,17 @@ async fn a_start_that_fails_names_what_it_needs() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_processes_never_write_one_history() {
+async fn two_processes_share_neither_a_history_nor_a_port() {
     let blue = Version::start(says("blue"));
     let place = Place::new(&blue);
     let process = place.ready().await;
     let other = Place::new(&blue);
     other.edit("[log]", &format!("[state]\ndir = \"{}\"\n[log]", place.file("state")));
     other.spawn().ended().await.says(1, &[&place.file("state")]);
+    // Nor do they share a port, which the system would allow them.
+    let other = Place::new(&blue);
+    other.edit(&other.web.to_string(), &place.web.to_string());
+    other.spawn().ended().await.says(1, &[&place.web.to_string(), "another process"]);
     assert!(place.answers("/health/ready", 200).await, "the first goes on");
     process.signal(Signal::INT);
     process.ended().await.says(0, &[]);

@@ -7,14 +7,15 @@ COPY Cargo.toml Cargo.lock ./
 COPY src src
 COPY benches benches
 COPY loadtests loadtests
-RUN cargo build --release --locked --bin tidegate
+RUN cargo build --release --locked --bin tidegate && mkdir /state
 
 FROM gcr.io/distroless/cc-debian12:nonroot
 COPY --from=build /src/target/release/tidegate /usr/local/bin/tidegate
-COPY config/minimal.toml /etc/tidegate/tidegate.toml
-# The journal of revisions; mount a volume here to keep it.
-WORKDIR /var/lib/tidegate
-EXPOSE 8080 9900
+COPY config/container.toml /etc/tidegate/tidegate.toml
+# The history of revisions; mount a volume here to keep it.
+COPY --from=build --chown=nonroot:nonroot /state /var/lib/tidegate
+VOLUME /var/lib/tidegate
+EXPOSE 8080
 USER nonroot
 # The image has no shell and no curl: the binary asks its own admin API.
 HEALTHCHECK --interval=5s --timeout=2s --start-period=5s \

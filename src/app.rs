@@ -21,7 +21,7 @@ use crate::net;
 use crate::operations::reload::ReloadError;
 use crate::phase::Phase;
 use crate::plan::ListenerPlan;
-use crate::proxy::listener::ListenerShared;
+use crate::proxy::listener::{ListenerShared, Tls};
 use crate::proxy::record::AccessLog;
 use crate::proxy::worker::{Command, Shared, WorkerHandle};
 use crate::revision::change::changes;
@@ -319,7 +319,11 @@ fn bind(plan: &ListenerPlan, workers: usize) -> Result<Bound, String> {
 
 fn open(plan: &ListenerPlan) -> Result<Open, String> {
     let certs = plan.tls.as_ref().map(CertStore::open).transpose()?.map(Arc::new);
-    Ok(Open { shared: Arc::new(ListenerShared::new(plan.clone(), certs.clone())), certs })
+    let tls = certs.clone().map(|certs| Tls {
+        config: certs.server_config(),
+        covers: Box::new(move |name, host| certs.covers(name, host)),
+    });
+    Ok(Open { shared: Arc::new(ListenerShared::new(plan.clone(), tls)), certs })
 }
 
 async fn shadows_task(shared: Arc<Shared>, comparisons: crate::shadow::Comparisons) {
@@ -394,7 +398,8 @@ impl Inner {
     async fn reload(&self, author: &Author) -> Result<Outcome, ReloadError> {
         let outcome = self.try_reload(author).await;
         let (result, detail) = match &outcome {
-            Ok(outcome) if outcome.changes.is_empty() => ("unchanged", String::new()),
+            // An edit of routes alone makes a revision without a change of traffic.
+            Ok(outcome) if outcome.switched_in.is_none() => ("unchanged", String::new()),
             Ok(outcome) => ("applied", format!("revision {}", outcome.revision)),
             Err(error) => ("invalid", error.to_string()),
         };

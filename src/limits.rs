@@ -90,6 +90,7 @@ pub const COMPARED_BODY_BYTES_MAX: u64 = 64 * 1024 * 1024;
 const _: () = assert!(JOIN_BYTES_MAX <= READ_BUFFER_BYTES);
 const _: () = assert!(RESPONSE_HEAD_BYTES_MAX <= READ_BUFFER_BYTES);
 const _: () = assert!(VERSIONS_MAX < u8::MAX as usize);
+/// Bytes of the line that a journal begins with; a file without one in so many is no journal.
 pub const JOURNAL_HEADER_BYTES_MAX: u64 = 64;
 /// Characters of `X-Reason` that are kept.
 pub const REASON_CHARS_MAX: usize = 1000;
@@ -157,3 +158,15 @@ pub const REDACT_LOOKED_AT_BYTES: usize = 8 * VALUE_TEXT_BYTES_MAX;
 pub const RELEASE_AT_ONCE: usize = 8;
 /// Between two such groups.
 pub const RELEASE_PAUSE: Duration = Duration::from_millis(4);
+/// Streams that a client may have open at once on one HTTP/2 connection.
+pub const CLIENT_STREAMS_MAX: u32 = 128;
+/// Fields of a head that this proxy has written and turns into an HTTP/2 request: those of the client
+/// and a few of its own.
+pub const UPSTREAM_FIELDS_MAX: usize = 512;
+/// Bytes of a probe's answer that are looked at.
+pub const PROBE_BODY_BYTES_MAX: usize = 64 * 1024;
+/// Events of the file system that may wait to be looked at; more of them say nothing new.
+pub const FILE_EVENTS_WAITING_MAX: usize = 256;
+/// How long an HTTP/2 client without open streams may take to hear that it should leave: after that
+/// its connection is closed, so that one that answers nothing holds up no shutdown.
+pub const H2_LEAVE_MAX: Duration = Duration::from_secs(2);

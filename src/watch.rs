@@ -11,12 +11,12 @@ use notify::{Event, EventKind, RecursiveMode, Watcher};
 use tokio::sync::mpsc;
 use xxhash_rust::xxh3::Xxh3;
 
+use crate::limits::FILE_EVENTS_WAITING_MAX;
+
 /// How often content is looked at when nothing was told.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Two looks this far apart must agree: a file that is being written is left alone.
 const SETTLE: Duration = Duration::from_millis(30);
-/// Events that may wait to be looked at.
-const EVENTS_WAITING_MAX: usize = 256;
 
 /// Looks at the files that `paths` names until the receiver is dropped.
 pub fn start(paths: impl Fn() -> Vec<PathBuf> + Send + 'static) -> mpsc::Receiver<()> {
@@ -32,7 +32,7 @@ async fn follow(
     mut seen: u64,
     tell: mpsc::Sender<()>,
 ) {
-    let (poke, mut poked) = mpsc::channel(EVENTS_WAITING_MAX);
+    let (poke, mut poked) = mpsc::channel(FILE_EVENTS_WAITING_MAX);
     let watcher = notify::recommended_watcher(move |event| {
         if let Some(paths) = changed_by(event) {
             // A full channel already says that it is time to look.

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::client::{Admin, Failure};
 
-/// Prints the explanation; exits 1 when no version would serve the request.
+/// Prints the explanation; exits 1 when the request would be refused.
 pub fn run(
     admin: &Admin,
     method: &str,
@@ -35,9 +35,12 @@ pub fn run(
     } else {
         print(&answer);
     }
-    // A draw has no single outcome, but shares.
-    let has_shares = answer["shares"].as_object().is_some_and(|shares| !shares.is_empty());
-    Ok(if has_shares || !answer["version"].is_null() { 0 } else { super::NO })
+    Ok(if is_refused(&answer) { super::NO } else { 0 })
+}
+
+/// Whether the proxy would answer by itself, and not to send the client elsewhere.
+fn is_refused(answer: &Value) -> bool {
+    answer["reply"]["status"].as_u64().is_some_and(|status| !(300..400).contains(&status))
 }
 
 fn print(answer: &Value) {

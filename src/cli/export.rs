@@ -77,6 +77,10 @@ fn put(document: &mut DocumentMut, service: &Value) -> bool {
         if let Some(entry) = entry.as_table_like_mut() {
             replace(entry, "version", version.into());
             replace(entry, "percent", shadow["percent"].as_f64().unwrap_or(100.0).into());
+            match shadow["secondary"].as_str() {
+                Some(secondary) => replace(entry, "secondary", secondary.into()),
+                None => drop(entry.remove("secondary")),
+            }
         }
     }
     true

@@ -47,7 +47,8 @@ const SHOP: &str = "service.shop.version.v1.endpoints = [\"127.0.0.1:9001\"]\n";
 
 #[test]
 fn every_example_is_free_of_warnings() {
-    let examples = ["minimal", "blue-green", "canary", "header-match", "shadow", "sticky-ab"];
+    let examples =
+        ["minimal", "container", "blue-green", "canary", "header-match", "shadow", "sticky-ab"];
     for example in examples {
         let path = repository(&format!("config/{example}.toml"));
         let loaded = load(&path, &no_env).unwrap_or_else(|report| panic!("{report}"));

@@ -32,16 +32,13 @@ use super::{Decision, admit, reply, respond};
 use crate::clock;
 use crate::h1::fields::{Fields, Known};
 use crate::h1::head::{Framing, HeadError, Method, RequestHead, ResponseHead};
+use crate::limits::CLIENT_STREAMS_MAX;
+use crate::limits::H2_LEAVE_MAX;
 use crate::net::Stream;
 use crate::plan::ListenerLimits;
 
-/// Streams a client may have open at once.
-const STREAMS_MAX: u32 = 128;
 /// A keep-alive ping is sent to a client that was silent for so long, and answered within.
 const PING_EVERY: Duration = Duration::from_secs(30);
-
-/// How long a client without open streams may take to hear that it should leave.
-const LEAVE_MAX: Duration = Duration::from_secs(2);
 
 /// Serves a connection until either side ends it.
 pub async fn serve(worker: Rc<Worker>, seat: Seat, stream: Stream) {
@@ -88,7 +85,7 @@ pub async fn serve(worker: Rc<Worker>, seat: Seat, stream: Stream) {
             let since = *quiet.get_or_insert_with(clock::now);
             let limit = match (streams.any_begun(), leaving) {
                 (true, false) => limits.idle_timeout,
-                (true, true) => LEAVE_MAX,
+                (true, true) => H2_LEAVE_MAX,
                 // As with HTTP/1: a new connection has as long as a head may take, and none when
                 // it must go. hyper would wait for its first bytes for ever.
                 (false, false) => limits.header_timeout,
@@ -113,7 +110,7 @@ fn protocol(limits: &ListenerLimits) -> hyper::server::conn::http2::Builder<Loca
     let mut builder = hyper::server::conn::http2::Builder::new(LocalExecutor);
     builder
         .timer(TokioTimer::new())
-        .max_concurrent_streams(STREAMS_MAX)
+        .max_concurrent_streams(CLIENT_STREAMS_MAX)
         .max_header_list_size(u32::try_from(limits.max_header_bytes).unwrap_or(u32::MAX))
         .max_pending_accept_reset_streams(20)
         .max_local_error_reset_streams(64)

@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use super::connection;
 use super::worker::Worker;
-use crate::certs::CertStore;
 use crate::h1::head::HeadLimits;
 use crate::limits::TARGET_BYTES_MAX;
 use crate::net::{self, Stream};
@@ -18,22 +17,33 @@ use crate::plan::ListenerPlan;
 /// Wait after `accept` fails for want of descriptors or memory: trying at once would spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
 
+/// What a TLS listener serves by.
+pub struct Tls {
+    /// Looks certificates up for each handshake.
+    pub config: Arc<rustls::ServerConfig>,
+    /// Whether the certificate that is shown for the first name is for the second too.
+    pub covers: Box<dyn Fn(&str, &str) -> bool + Send + Sync>,
+}
+
+impl std::fmt::Debug for Tls {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Tls").finish_non_exhaustive()
+    }
+}
+
 /// What the workers' sockets of one listener share.
 #[derive(Debug)]
 pub struct ListenerShared {
     pub plan: ListenerPlan,
-    /// For a TLS listener; its certificates are looked up for each handshake.
-    pub tls: Option<Arc<rustls::ServerConfig>>,
-    certs: Option<Arc<CertStore>>,
+    pub tls: Option<Tls>,
     /// Connections open on all workers, against `max_connections`.
     open: AtomicUsize,
 }
 
 impl ListenerShared {
     /// A listener without connections.
-    pub fn new(plan: ListenerPlan, certs: Option<Arc<CertStore>>) -> Self {
-        let tls = certs.as_ref().map(|certs| certs.server_config());
-        Self { plan, tls, certs, open: AtomicUsize::new(0) }
+    pub fn new(plan: ListenerPlan, tls: Option<Tls>) -> Self {
+        Self { plan, tls, open: AtomicUsize::new(0) }
     }
 
     /// The bounds of a request head.
@@ -81,10 +91,10 @@ impl Seat {
     /// Whether a request for `host` belongs on this connection: the certificate that the client was
     /// shown is for it. A client that named nobody in its handshake has said nothing to contradict.
     pub fn is_for(&self, host: &str) -> bool {
-        let (Some(name), Some(certs)) = (&self.server_name, &self.listener.certs) else {
+        let (Some(name), Some(tls)) = (&self.server_name, &self.listener.tls) else {
             return true;
         };
-        host.is_empty() || name.eq_ignore_ascii_case(host) || certs.covers(name, host)
+        host.is_empty() || name.eq_ignore_ascii_case(host) || (tls.covers)(name, host)
     }
 
     /// The client's address, an IPv4 one also when it came by an IPv6 socket.
@@ -138,7 +148,7 @@ async fn serve(worker: Rc<Worker>, mut seat: Seat, stream: Stream) {
     let Some(tls) = &seat.listener.tls else {
         return connection::serve(worker, seat, stream).await;
     };
-    let config = tls.clone();
+    let config = tls.config.clone();
     let patience = seat.listener.plan.limits.handshake_timeout;
     // Boxed: the handshake's state is large and needed once.
     let handshake = Box::pin(tokio::time::timeout(patience, net::accept_tls(stream, config)));

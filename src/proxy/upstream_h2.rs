@@ -21,14 +21,12 @@ use super::worker::Worker;
 use crate::clock;
 use crate::h1::fields::Fields;
 use crate::h1::head::{Framing, Method, ResponseHead};
-use crate::limits::POOL_IDLE_MAX;
+use crate::limits::{POOL_IDLE_MAX, UPSTREAM_FIELDS_MAX};
 use crate::net;
 use crate::upstream::Endpoint;
 
 /// Streams on one connection before another is opened.
 const STREAMS_PER_CONNECTION: usize = 100;
-/// Request fields of a head that is turned into an HTTP/2 request.
-const FIELDS_MAX: usize = 512;
 
 /// Runs hyper's tasks on this worker.
 #[derive(Debug, Clone, Copy)]
@@ -413,7 +411,7 @@ impl Drop for H2Exchange {
 
 /// The HTTP/2 request of a head that this proxy has written itself.
 fn request_of(head: &[u8], tls: bool, body: UpBody) -> Option<Request<UpBody>> {
-    let mut fields = vec![httparse::EMPTY_HEADER; FIELDS_MAX];
+    let mut fields = vec![httparse::EMPTY_HEADER; UPSTREAM_FIELDS_MAX];
     let mut parsed = httparse::Request::new(&mut fields);
     parsed.parse(head).ok()?;
     let host = parsed.headers.iter().find(|field| field.name.eq_ignore_ascii_case("host"));

@@ -1,5 +1,7 @@
 //! The log of the control plane: tracing to standard error, its level changeable while running.
 
+use std::io::IsTerminal;
+
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::reload::{self, Handle};
 use tracing_subscriber::util::SubscriberInitExt;
@@ -24,7 +26,12 @@ pub fn start(json: bool, level: &str) -> LevelHandle {
     let filter = EnvFilter::try_new(level).unwrap_or_else(|_| EnvFilter::new("info"));
     let (filter, handle) = reload::Layer::new(filter);
     let registry = tracing_subscriber::registry().with(filter);
-    let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_target(false);
+    let mut layer =
+        tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_target(false);
+    // On a terminal the environment may still say NO_COLOR.
+    if !std::io::stderr().is_terminal() {
+        layer.set_ansi(false);
+    }
     // A second start, as tests make, keeps the first log.
     let _ = match json {
         true => registry.with(layer.json().flatten_event(true)).try_init(),

@@ -13,13 +13,12 @@ use tokio::task::JoinHandle;
 
 use super::Endpoint;
 use super::endpoint::Status;
+use crate::limits::PROBE_BODY_BYTES_MAX;
 use crate::name::{ServiceName, VersionName};
 use crate::net;
 use crate::plan::HealthPlan;
 use crate::snapshot::Snapshot;
 
-/// Bytes of a probe's answer that are looked at.
-const BODY_MAX: usize = 64 * 1024;
 /// How soon a name that had no address is looked at again: nobody can say yet how it does.
 const UNRESOLVED: Duration = Duration::from_millis(20);
 /// How soon a new endpoint is looked at again: it should be live at once.
@@ -184,7 +183,7 @@ async fn probe(endpoint: &Endpoint, plan: &HealthPlan) -> Result<(), String> {
     if plan.expect.is_empty() {
         return Ok(());
     }
-    let body = Limited::new(response.into_body(), BODY_MAX).collect().await;
+    let body = Limited::new(response.into_body(), PROBE_BODY_BYTES_MAX).collect().await;
     let body = body.map_err(|error| text(&error))?.to_bytes();
     let value: serde_json::Value =
         serde_json::from_slice(&body).map_err(|_| "the body is no JSON".to_owned())?;

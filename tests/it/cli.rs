@@ -1,318 +1,377 @@
-//! The binary as operators and their scripts meet it: output, exit codes, refusals, signals.
+//! The commands against a running proxy: what they print, and what their exit codes say.
 
-use std::io::{Read, Write};
-use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
-use std::time::{Duration, Instant};
+use serde_json::json;
 
-use serde_json::Value;
-
-use crate::rig::{Rig, free_port};
-
-/// Nothing here takes as long; waiting longer is a failure with a name.
-const PATIENCE: Duration = Duration::from_secs(20);
-
-/// What a command said.
-#[derive(Debug)]
-struct Said {
-    code: i32,
-    out: String,
-    err: String,
-}
-
-impl Said {
-    #[track_caller]
-    fn expect(self, code: i32, words: &[&str]) -> Self {
-        let all = format!("{}{}", self.out, self.err);
-        assert_eq!(self.code, code, "{all}");
-        words.iter().for_each(|word| assert!(all.contains(word), "`{word}` is not in:\n{all}"));
-        self
-    }
-
-    fn json(&self) -> Value {
-        serde_json::from_str(&self.out).unwrap_or_else(|error| panic!("{error}: {}", self.out))
-    }
-}
-
-impl From<Output> for Said {
-    fn from(output: Output) -> Self {
-        let text = |bytes| String::from_utf8(bytes).unwrap();
-        let code = output.status.code().unwrap_or(-1);
-        Self { code, out: text(output.stdout), err: text(output.stderr) }
-    }
-}
-
-fn program(admin: &str, line: &str) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate"));
-    command.args(line.split_whitespace());
-    command.env("TIDEGATE_ADMIN", admin).env_remove("TIDEGATE_TOKEN");
-    command
-}
-
-fn run(admin: &str, line: &str) -> Said {
-    program(admin, line).output().unwrap().into()
-}
+use crate::rig::binary::{Ended, Process, tidegate};
+use crate::rig::{Rig, says};
 
 impl Rig {
-    /// Runs a command against this proxy, from a thread that may wait.
-    async fn cli(&self, line: &str) -> Said {
-        let (admin, line) = (format!("http://{}", self.admin), line.to_owned());
-        tokio::task::spawn_blocking(move || run(&admin, &line)).await.unwrap()
+    /// A command against this proxy.
+    async fn cli(&self, arguments: &[&str]) -> Ended {
+        let admin = format!("http://{}", self.admin);
+        let all: Vec<&str> = [&["--admin", &admin], arguments].concat();
+        tidegate(&all).await
+    }
+
+    /// A command line without quotes.
+    async fn run(&self, line: &str) -> Ended {
+        self.cli(&line.split_whitespace().collect::<Vec<_>>()).await
+    }
+
+    async fn revision(&self) -> u64 {
+        self.shop().await["revision"].as_u64().unwrap()
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_operator_changes_traffic_and_takes_it_back() {
+async fn status_is_a_table_for_people_and_json_for_machines() {
     let rig = Rig::blue_green().await;
-    let status = rig.cli("status").await.expect(0, &["blue", "100%", "green", "1/1"]);
-    assert!(!status.out.contains('\x1b'), "escape codes in a pipe: {:?}", status.out);
-    let json = rig.cli("status shop --json").await.expect(0, &[]).json();
-    assert_eq!(json["live"]["weights"]["blue"], 100);
-
-    let plan = rig.cli("weights shop blue=90 green=10 --dry-run").await;
-    plan.expect(0, &["dry run", "blue=100 green=0 → blue=90 green=10", "10.00%"]);
-    assert_eq!(rig.shop().await["live"]["weights"]["blue"], 100);
-    rig.cli("weights shop blue=90 green=10 --reason ticket-7").await.expect(0, &["revision 2"]);
-    rig.cli("cutover shop green")
-        .await
-        .expect(0, &["shop is on green", "switched on every worker"]);
-    assert_eq!(rig.get("/").await.version(), "green");
-    rig.cli("rollback shop").await.expect(0, &["green=100 → blue=90 green=10"]);
-    rig.cli("rollback shop --to 1").await.expect(0, &["blue=100"]);
-    let revisions = rig.cli("revisions shop").await;
-    revisions.expect(0, &["ticket-7", "cutover", "rollback", "start"]);
-    let list = rig.cli("revisions --json").await.json();
-    assert_eq!(list[0]["revision"], 5);
-    assert_eq!(list[0]["author"], "api");
+    for line in ["status", "status shop"] {
+        let table = rig.run(line).await;
+        table.says(0, &["service", "weight", "shop", "blue", "100%", "1/1", "green"]);
+        assert_eq!(table.out.lines().count(), 3, "{table}");
+    }
+    let all = rig.run("status --json").await.json();
+    assert_eq!(all["services"][0]["service"], "shop");
+    assert_eq!(rig.run("status shop --json").await.json()["drift"], false);
+    rig.run("status nope").await.says(1, &["error: there is no service `nope`", "shop"]);
+    rig.run("weights shop green=1").await.says(0, &["revision 2"]);
+    rig.run("status").await.says(0, &["drift from the file"]);
+    rig.run("ready").await.says(0, &[]);
+    rig.edit(|text| text + "nonsense = 1\n");
+    rig.run("reload").await.says(1, &["nonsense"]);
+    rig.run("status").await.says(0, &["warning: the configuration file is not valid"]);
     rig.finish().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_makes_no_sense_is_refused_in_words_and_changes_nothing() {
+async fn weights_are_set_or_only_planned() {
     let rig = Rig::blue_green().await;
-    let before = rig.shop().await["revision"].clone();
-    let cases = [
-        ("weights shop purple=1", 1, "it has blue, green"),
-        ("weights shop blue=-1", 2, "VERSION=NUMBER"),
-        ("weights shop blue=99999999999", 2, "is no weight"),
-        ("weights shop blue=1000001", 1, "1000000"),
-        ("weights shop blue", 2, "VERSION=NUMBER"),
-        ("weights shop", 2, "VERSION=WEIGHT"),
-        ("cutover shop nowhere", 1, "it has blue, green"),
-        ("cutover nope blue", 1, "there are: shop"),
-        ("rollback shop --to 99", 1, "not in the history"),
-        ("drain shop blue 127.0.0.1:1", 1, "no endpoint"),
-        ("shadow shop green --percent 200", 1, "percent"),
-        ("frobnicate", 2, "unrecognized subcommand"),
+    let plan = rig.run("weights shop blue=90 green=10 --dry-run").await;
+    plan.says(0, &["dry run, nothing was changed", "blue=100 green=0 → blue=90 green=10"]);
+    plan.says(0, &["users move from", "10.00%"]);
+    assert_eq!(rig.revision().await, 1, "a dry run changes nothing");
+
+    let set = ["weights", "shop", "blue=90", "green=10", "--reason", "first tenth"];
+    rig.cli(&set).await.says(0, &["weights set: revision 2", "10.00%"]);
+    rig.cli(&set).await.says(0, &["unchanged at revision 2"]);
+    rig.run("revisions").await.says(0, &["weights", "(first tenth)", "start"]);
+    let json = rig.run("weights shop green=1 --json").await.json();
+    assert_eq!(json["revision"], 3);
+    let live = rig.shop().await["live"]["weights"].clone();
+    assert_eq!(live, json!({ "blue": 0, "green": 1 }), "who is not named gets nothing");
+    rig.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refusal_says_what_is_wrong_and_changes_nothing() {
+    let rig = Rig::blue_green().await;
+    let cases: &[(&str, i32, &[&str])] = &[
+        ("weights shop purple=1", 1, &["no version `purple`", "blue, green"]),
+        ("weights nope blue=1", 1, &["no service `nope`", "shop"]),
+        ("weights shop blue=4000000000", 1, &["blue", "4000000000", "1000000"]),
+        ("weights shop blue=-1", 2, &["`blue=-1` is no weight", "blue=90"]),
+        ("weights shop blue=99999999999", 2, &["`blue=99999999999` is no weight"]),
+        ("weights shop blue=1.5", 2, &["`blue=1.5` is no weight"]),
+        ("weights shop blue", 2, &["`blue` is no weight"]),
+        ("weights shop", 2, &["VERSION=WEIGHT", "Usage"]),
+        ("cutover shop purple", 1, &["no version `purple`", "blue, green"]),
+        ("cutover shop green --drain soon", 1, &["drain", "soon", "30s"]),
+        ("rollback shop --to 99", 1, &["revision 99"]),
+        ("rollback shop", 1, &["shop"]),
+        ("shadow shop purple", 1, &["purple", "blue, green"]),
+        ("shadow shop green --percent 101", 1, &["percent", "101"]),
+        ("diffs shop", 1, &["no shadow"]),
+        ("hold shop --max-wait banana", 1, &["max_wait", "banana", "30s"]),
+        ("hold nope", 1, &["no service `nope`"]),
+        ("drain shop blue 192.0.2.1:1", 1, &["no endpoint `192.0.2.1:1`"]),
+        ("deploy shop v2 --endpoint nonsense", 1, &["nonsense"]),
+        ("deploy shop v2", 2, &["--endpoint"]),
+        ("explain GET / -H nonsense", 2, &["`nonsense` is no field"]),
+        ("explain GET / --client nobody", 1, &["nobody"]),
+        ("frobnicate", 2, &["frobnicate"]),
     ];
-    for (line, code, word) in cases {
-        rig.cli(line).await.expect(code, &[word]);
+    let mut wrong = Vec::new();
+    for (line, code, words) in cases {
+        let ended = rig.run(line).await;
+        let all = format!("{}{}", ended.out, ended.err);
+        if ended.code != Some(*code) || words.iter().any(|word| !all.contains(word)) {
+            wrong.push(format!("tidegate {line}: expected {code} and {words:?}\n{ended}"));
+        }
     }
-    assert_eq!(rig.shop().await["revision"], before);
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert_eq!(rig.revision().await, 1);
+    let problem = rig.run("cutover shop purple --json").await;
+    assert_eq!(problem.says(1, &[]).json()["status"], 404, "a refusal is JSON too");
     rig.finish().await;
-    let nobody = free_port();
-    run(&format!("http://{nobody}"), "status").expect(2, &[&nobody.to_string(), "--admin"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_other_verb_does_what_it_says() {
+async fn a_cutover_and_the_way_back() {
     let rig = Rig::blue_green().await;
-    rig.cli("hold shop --max-wait 5s").await.expect(0, &["shop is held"]);
-    rig.cli("release shop").await.expect(0, &["shop is released"]);
-    rig.cli("drain shop green").await.expect(0, &["draining green"]);
-    rig.cli("undrain shop green").await.expect(0, &["no longer draining green"]);
-    rig.cli("shadow shop green --percent 50").await.expect(0, &["mirrored to green"]);
-    rig.cli("diffs shop").await.expect(0, &["0 compared"]);
-    rig.cli("diffs shop --max-mismatch 1%").await.expect(1, &["too few comparisons"]);
-    rig.cli("shadow shop off").await.expect(0, &["no shadow"]);
-    let third = rig.version("green").address;
-    let deploy = rig.cli(&format!("deploy shop v3 --endpoint {third} --cutover")).await;
-    deploy.expect(0, &["v3 of shop is deployed", "v3=100"]);
-    rig.cli("explain GET http://a/x").await.expect(0, &["route", "v3"]);
-    rig.cli("weights shop blue=70 green=30").await.expect(0, &[]);
-    rig.cli("explain GET http://a/x").await.expect(0, &["70.00 %"]);
-    rig.cli("reload").await.expect(0, &["unchanged"]);
-    rig.cli("ready").await.expect(0, &[]);
-    rig.edit(|text| text.replacen("weights", "# mine\nweights", 1));
-    rig.cli("export").await.expect(0, &["# mine", "blue = 70, green = 30", &third.to_string()]);
-    rig.cli("export --write").await.expect(0, &["traffic of shop written"]);
-    let written = std::fs::read_to_string(rig.config()).unwrap();
-    assert!(written.contains("# mine") && written.contains("blue = 70"), "{written}");
-    rig.until("the file and the traffic agree", || async { rig.shop().await["drift"] == false })
-        .await;
+    let plan = rig.run("cutover shop green --dry-run").await;
+    plan.says(0, &["nothing was changed", "100.00%"]);
+    assert_eq!(rig.get("/").await.text(), "blue");
+    let cutover = rig.run("cutover shop green --drain 5s").await;
+    cutover.says(0, &["shop is on green: revision 2", "switched on every worker in"]);
+    cutover.says(0, &["all requests of the old version are done"]);
+    assert_eq!(rig.get("/").await.text(), "green");
+    rig.run("cutover shop green").await.says(0, &["unchanged at revision 2"]);
+    rig.run("rollback shop --dry-run").await.says(0, &["nothing was changed"]);
+    rig.run("rollback shop").await.says(0, &["shop rolled back: revision 3"]);
+    assert_eq!(rig.get("/").await.text(), "blue");
+    rig.run("rollback shop --to 2").await.says(0, &["revision 4"]);
+    assert_eq!(rig.get("/").await.text(), "green");
+
+    let history = rig.run("revisions --json").await.json();
+    assert_eq!(history.as_array().unwrap().len(), 4);
+    assert_eq!((&history[0]["revision"], &history[0]["cause"]), (&json!(4), &json!("rollback")));
+    rig.run("revisions shop").await.says(0, &["at (UTC)", "green=100"]);
+    let offline = rig.place.path().join("state").display().to_string();
+    let offline = tidegate(&["revisions", "--state", &offline, "--json"]).await.json();
+    let numbers = |list: &serde_json::Value| {
+        let list = list.as_array().unwrap().iter();
+        list.map(|entry| (entry["revision"].clone(), entry["cause"].clone())).collect::<Vec<_>>()
+    };
+    assert_eq!(numbers(&offline), numbers(&history), "the directory says what the proxy says");
     rig.finish().await;
 }
 
-#[test]
-fn every_verb_explains_itself() {
-    let help = run("", "help").expect(0, &["run", "cutover"]).out;
-    let verbs = help.lines().skip_while(|line| *line != "Commands:").skip(1);
-    let verbs: Vec<_> = verbs
-        .take_while(|line| !line.is_empty())
-        .filter_map(|line| line.strip_prefix("  ")?.split_whitespace().next())
-        .filter(|word| *word != "help" && help.contains(&format!("\n  {word} ")))
-        .collect();
-    assert!(verbs.len() > 15, "{verbs:?}");
-    for verb in verbs {
-        run("", &format!("{verb} --help")).expect(0, &["Usage: tidegate"]);
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cutover_to_a_version_that_is_not_well_needs_force() {
+    let rig = Rig::build()
+        .version("blue", says("blue"))
+        .version("green", says("green").status(503))
+        .weights("blue = 1, green = 0")
+        .each_version("health = { path = \"/health\", interval = \"50ms\", unhealthy_after = 1 }")
+        .start()
+        .await;
+    let is_down =
+        |shop: serde_json::Value| shop["versions"]["green"]["endpoints"][0]["healthy"] == false;
+    rig.until("green is unhealthy", || async { is_down(rig.shop().await) }).await;
+    rig.run("status").await.says(0, &["0/1"]);
+    rig.run("cutover shop green").await.says(1, &["green", "healthy", "force"]);
+    assert_eq!(rig.revision().await, 1);
+    rig.run("cutover shop green --force").await.says(0, &["shop is on green"]);
+    rig.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn explain_tells_which_version_and_why() {
+    let rig = Rig::build()
+        .version("blue", says("blue"))
+        .version("green", says("green"))
+        .weights("blue = 75, green = 25")
+        .tables(
+            "[[service.shop.pin]]\nheaders = { x-canary = \"true\" }\nversion = \"green\"\n\
+             [[route]]\nname = \"all\"\npath = \"/shop\"\nservice = \"shop\"\n\
+             [[route]]\npath = \"/old\"\nredirect = { path = \"/shop\" }",
+        )
+        .start()
+        .await;
+    let file = rig.config().display().to_string();
+    let cases: &[(&[&str], i32, &[&str])] = &[
+        (&["GET", "/shop/1"], 0, &["`blue` 75.00 %", "`green` 25.00 %", "all"]),
+        (&["GET", "/shop", "-H", "x-canary: true"], 0, &["green", "pin 1"]),
+        (&["GET", "http://any.example/old", "--client", "192.0.2.1"], 0, &["redirects"]),
+        (&["GET", "/elsewhere"], 1, &["no route matches"]),
+    ];
+    for (question, code, words) in cases {
+        rig.cli(&[&["explain"], *question].concat()).await.says(*code, words);
+        // Against the file nobody is asked: this admin address has no listener.
+        let offline = ["--admin", "http://127.0.0.1:1", "explain", "-c", &file];
+        tidegate(&[&offline, *question].concat()).await.says(*code, words);
+    }
+    let json = rig.run("explain GET /shop --json").await.json();
+    assert_eq!(json["shares"], json!({ "blue": 75.0, "green": 25.0 }));
+    rig.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_export_is_the_file_with_the_live_traffic_in_it() {
+    let rig = Rig::blue_green().await;
+    rig.edit(|text| {
+        let weights = "weights = { blue = 100, green = 0 }";
+        assert!(text.contains(weights), "{text}");
+        text.replace(weights, &format!("# who gets what\n{weights} # for now"))
+    });
+    rig.run("reload").await.says(0, &[]);
+    let file = rig.config().display().to_string();
+    let before = std::fs::read_to_string(&file).unwrap();
+    let same = rig.cli(&["export", "-c", &file]).await;
+    assert_eq!(same.says(0, &[]).out, before, "nothing drifted");
+
+    rig.run("weights shop blue=3 green=1").await.says(0, &[]);
+    let green = rig.version("green").address.to_string();
+    rig.cli(&["deploy", "shop", "v2", "--endpoint", &green, "--cutover"]).await.says(0, &[]);
+    rig.run("shadow shop green --percent 10 --secondary blue").await.says(0, &[]);
+    let printed = rig.cli(&["export", "-c", &file]).await;
+    printed.says(0, &["# who gets what\n", "v2 = ", "# for now\n", "percent = 10"]);
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), before, "only printed");
+
+    rig.run("export --write").await.says(0, &[&file, "traffic of shop written"]);
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), printed.out);
+    tidegate(&["check", "-c", &file]).await.says(0, &["is valid"]);
+    rig.run("reload").await.says(0, &[]);
+    assert_eq!(rig.shop().await["drift"], false);
+    assert_eq!(rig.get("/").await.version(), "v2", "what was live is live");
+    rig.cli(&["export", "-c", "/nowhere.toml"]).await.says(2, &["cannot read /nowhere.toml"]);
+    rig.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn diffs_with_a_bound_are_a_gate() {
+    let fields = "Content-Type: application/json\r\n";
+    let rig = Rig::build()
+        .version("blue", says(r#"{"price":10}"#).fields(fields))
+        .version("green", says(r#"{"price":11}"#).fields(fields))
+        .weights("blue = 1, green = 0")
+        .start()
+        .await;
+    rig.run("shadow shop green").await.says(0, &["shop is mirrored to green: revision 2"]);
+    rig.run("diffs shop --max-mismatch 1%").await.says(1, &["0 compared", "too few comparisons"]);
+    let mut client = rig.client().await;
+    for _ in 0..20 {
+        client.get("/item").await;
+    }
+    rig.until("all copies are compared", || async {
+        rig.admin("GET", "/v1/services/shop/diffs", None).await.1["compared"] == 20
+    })
+    .await;
+    rig.run("diffs shop").await.says(0, &["20 compared", "20 mismatched", "body:/price"]);
+    rig.run("diffs shop --samples").await.says(0, &["GET /item", "10 → 11"]);
+    let gate = "diffs shop --min-samples 20 --max-mismatch";
+    rig.run(&format!("{gate} 1%")).await.says(1, &["gate not passed: too many mismatches"]);
+    rig.run(&format!("{gate} 100%")).await.says(0, &["gate passed"]);
+    rig.run("diffs shop --max-mismatch 100% --min-samples 21").await.says(1, &["too few"]);
+    let json = rig.run(&format!("{gate} 1% --json")).await;
+    assert_eq!(json.says(1, &[]).json()["fields"][0]["field"], "body:/price");
+    rig.run("diffs shop --max-mismatch lots").await.says(2, &["`lots` is no percentage"]);
+    rig.run("diffs shop --reset").await.says(0, &["0 compared"]);
+    rig.run("shadow shop off").await.says(0, &["shop has no shadow: revision 3"]);
+    rig.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hold_is_released() {
+    let rig = Rig::blue_green().await;
+    rig.run("hold shop --max-wait 5s --max-requests 7").await.says(0, &["shop is held"]);
+    let hold = rig.shop().await["live"]["hold"].clone();
+    assert_eq!((&hold["max_wait"], &hold["max_requests"]), (&json!("5s"), &json!(7)));
+    rig.run("status").await.says(0, &["held"]);
+    rig.run("release shop").await.says(0, &["shop is released"]);
+    rig.run("release shop").await.says(0, &["unchanged"]);
+    assert_eq!(rig.get("/").await.text(), "blue");
+    rig.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_version_is_deployed_drained_and_put_back() {
+    let rig = Rig::blue_green().await;
+    let green = rig.version("green").address.to_string();
+    let deploy = rig
+        .cli(&["deploy", "shop", "v2", "--endpoint", &green, "--health", "/health", "--cutover"])
+        .await;
+    deploy.says(0, &["v2 of shop is deployed", "version v2 registered", "v2=100"]);
+    assert_eq!(rig.get("/").await.version(), "v2");
+
+    rig.run("drain shop v2").await.says(0, &["drain of v2", "draining v2"]);
+    assert_eq!(rig.shop().await["versions"]["v2"]["draining"], true);
+    rig.run("undrain shop v2").await.says(0, &["no longer draining v2"]);
+    rig.cli(&["drain", "shop", "v2", &green]).await.says(0, &["draining v2", &green]);
+    let state = rig.shop().await["versions"]["v2"]["endpoints"][0]["state"].clone();
+    assert_eq!(state, "draining");
+    rig.cli(&["undrain", "shop", "v2", &green]).await.says(0, &["no longer draining"]);
+    assert_eq!(rig.get("/").await.version(), "v2");
+
+    rig.version("blue").kill().await;
+    let blue = rig.version("blue").address.to_string();
+    let dead = ["deploy", "shop", "v3", "--endpoint", &blue, "--health", "/", "--wait", "200ms"];
+    rig.cli(&[&dead[..], &["--cutover"]].concat()).await.says(1, &["v3", "healthy"]);
+    assert_eq!(rig.get("/").await.version(), "v2", "a deploy that fails moves nobody");
+    rig.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_is_asked_for_and_taken_from_file_and_environment() {
+    let mut rig = Rig::blue_green().await;
+    rig.stop().await;
+    let tokens = rig.place.path().join("tokens");
+    std::fs::write(&tokens, "ci: s3cret-of-ci\n").unwrap();
+    rig.edit(|text| text.replace("[admin]\n", "[admin]\ntoken_file = \"tokens\"\n"));
+    rig.restart().await;
+    let refused = rig.run("cutover shop green").await;
+    refused.says(1, &["TIDEGATE_TOKEN", "--token-file"]);
+    let file = tokens.display().to_string();
+    rig.cli(&["cutover", "shop", "green", "--token-file", &file]).await.says(0, &["shop is on"]);
+    let admin = format!("http://{}", rig.admin);
+    let variables = [("TIDEGATE_ADMIN", admin.as_str()), ("TIDEGATE_TOKEN", "s3cret-of-ci")];
+    let list = Process::start(&["revisions"], &variables).ended().await;
+    list.says(0, &["ci", "cutover"]);
+    let wrong = [("TIDEGATE_ADMIN", admin.as_str()), ("TIDEGATE_TOKEN", "another")];
+    let wrong = Process::start(&["rollback", "shop"], &wrong).ended().await;
+    assert!(!wrong.says(1, &[]).err.contains("another"), "a token is printed nowhere");
+    rig.cli(&["status", "--token-file", "/nowhere"]).await.says(2, &["/nowhere"]);
+    rig.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_unreachable_proxy_is_another_answer_than_no() {
+    let cases: &[(&str, &[&str])] = &[
+        ("http://127.0.0.1:1", &["cannot reach", "127.0.0.1:1", "is tidegate running", "--admin"]),
+        ("unix:/nowhere.sock", &["cannot reach", "/nowhere.sock", "is tidegate running"]),
+        ("ftp://127.0.0.1", &["no http:// URL"]),
+    ];
+    for (admin, words) in cases {
+        for line in ["status", "ready", "weights shop blue=1", "cutover shop blue", "events"] {
+            let verb: Vec<_> = line.split_whitespace().collect();
+            tidegate(&[&["--admin", admin], &verb[..]].concat()).await.says(2, words);
+        }
     }
 }
 
-/// A configuration with its own ports in a folder of its own.
-fn place(rest: &str) -> (tempfile::TempDir, String) {
+#[tokio::test(flavor = "multi_thread")]
+async fn check_points_at_what_is_wrong() {
     let place = tempfile::tempdir().unwrap();
-    let (web, admin) = (free_port(), free_port());
-    let text = format!(
-        "[[listener]]\nname = \"web\"\naddress = \"{web}\"\n{rest}\n[admin]\naddress = \"{admin}\"\n\
-         [service.shop.version.blue]\nendpoints = [\"127.0.0.1:1\"]\n[[route]]\nservice = \"shop\"\n"
-    );
-    std::fs::write(place.path().join("tidegate.toml"), text).unwrap();
-    (place, format!("http://{admin}"))
+    let path = place.path().join("bad.toml");
+    let file = path.display().to_string();
+    std::fs::write(&path, "[server]\nworkes = 2\n[admin]\naddress = \"nonsense\"\n").unwrap();
+    let bad = tidegate(&["check", "-c", &file]).await;
+    bad.says(1, &["error", "workes", "workers", "bad.toml:2", "^^^", "bad.toml:4", "nonsense"]);
+    let json = tidegate(&["check", "-c", &file, "--json"]).await;
+    assert_eq!(json.says(1, &[]).json()["valid"], false);
+    tidegate(&["check", "-c", "/nowhere.toml"]).await.says(1, &["/nowhere.toml"]);
+
+    let minimal = concat!(env!("CARGO_MANIFEST_DIR"), "/config/minimal.toml");
+    let good = tidegate(&["check", "-c", minimal]).await;
+    good.says(0, &["is valid: 1 listener, 1 service, 1 route"]);
+    assert_eq!(tidegate(&["check", "-c", minimal, "--json"]).await.json()["valid"], true);
 }
 
-fn run_in(place: &Path) -> Said {
-    let config = place.join("tidegate.toml").display().to_string();
-    run("", &format!("run -c {config}"))
-}
-
-#[test]
-fn an_invalid_file_is_shown_with_its_place_and_a_remedy() {
-    let (place, _) = place("limits = { header_timout = \"10s\" }");
-    let config = place.path().join("tidegate.toml").display().to_string();
-    let words = ["header_timout", "^", "header_timeout", "tidegate.toml:4"];
-    run("", &format!("check -c {config}")).expect(1, &words);
-    run_in(place.path()).expect(1, &words);
-    run("", "check -c /nowhere/at/all.toml").expect(1, &["/nowhere/at/all.toml"]);
-}
-
-#[test]
-fn what_keeps_it_from_starting_is_named() {
-    let (busy, _) = place("");
-    let text = std::fs::read_to_string(busy.path().join("tidegate.toml")).unwrap();
-    let web = text.split('"').nth(3).unwrap();
-    let taken = std::net::TcpListener::bind(web).unwrap();
-    run_in(busy.path()).expect(1, &[web, "another process"]);
-    drop(taken);
-
-    let (bad_cert, _) = place("tls = { cert = \"no.pem\", key = \"no.key\" }");
-    run_in(bad_cert.path()).expect(1, &["no.pem"]);
-    std::fs::write(bad_cert.path().join("no.pem"), "nothing").unwrap();
-    std::fs::write(bad_cert.path().join("no.key"), "nothing").unwrap();
-    run_in(bad_cert.path()).expect(1, &["no.pem", "certificate"]);
-
-    // What stands in the way is a file: that also stops a user whom no permission stops.
-    let (no_state, _) = place("");
-    std::fs::write(no_state.path().join("state"), "in the way").unwrap();
-    run_in(no_state.path()).expect(1, &["state"]);
-}
-
-#[test]
-fn a_damaged_history_is_refused_by_name_and_left_as_it_is() {
-    let (place, admin) = place("");
-    let mut proxy = Running::start(place.path(), &admin);
-    run(&admin, "drain shop blue").expect(0, &["revision 2"]);
-    run(&admin, "undrain shop blue").expect(0, &["revision 3"]);
-    proxy.signal("-KILL");
-    proxy.end();
-    let state = place.path().join("state");
-    let journal = std::fs::read_dir(&state).unwrap().map(|entry| entry.unwrap().path());
-    let journal = journal.max_by_key(|path| path.metadata().unwrap().len()).unwrap();
-    let mut bytes = std::fs::read(&journal).unwrap();
-    let middle = bytes.len() / 2;
-    bytes[middle] ^= 1;
-    std::fs::write(&journal, &bytes).unwrap();
-    run_in(place.path()).expect(1, &[&journal.display().to_string(), "damaged"]);
-    assert_eq!(std::fs::read(&journal).unwrap(), bytes);
-}
-
-/// A running proxy that does not outlive the test.
-struct Running(Child);
-
-impl Running {
-    fn start(place: &Path, admin: &str) -> Self {
-        let config = place.join("tidegate.toml").display().to_string();
-        let mut command = program(admin, &format!("run -c {config}"));
-        let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        let running = Self(child);
-        let begun = Instant::now();
-        while run(admin, "ready").code != 0 {
-            assert!(begun.elapsed() < PATIENCE, "it did not become ready");
-        }
-        running
+#[tokio::test(flavor = "multi_thread")]
+async fn every_verb_explains_itself() {
+    let help = tidegate(&["help"]).await;
+    help.says(0, &["Usage: tidegate", "--admin", "--json"]);
+    let verbs = help.out.lines().skip_while(|line| *line != "Commands:").skip(1);
+    let verbs = verbs.take_while(|line| !line.is_empty()).filter(|line| !line.starts_with("   "));
+    let verbs: Vec<_> = verbs.filter_map(|line| line.split_whitespace().next()).collect();
+    assert!(verbs.len() > 20, "{verbs:?}");
+    for verb in verbs.iter().filter(|verb| **verb != "help") {
+        tidegate(&[verb, "--help"]).await.says(0, &["Usage: tidegate", verb]);
+        tidegate(&[verb, "--frobnicate"]).await.says(2, &["--frobnicate"]);
     }
-
-    fn signal(&self, name: &str) {
-        let id = self.0.id().to_string();
-        assert!(Command::new("kill").args([name, &id]).status().unwrap().success());
-    }
-
-    fn end(&mut self) -> Option<i32> {
-        let begun = Instant::now();
-        loop {
-            if let Some(status) = self.0.try_wait().unwrap() {
-                return status.code();
-            }
-            assert!(begun.elapsed() < PATIENCE, "it did not end");
-            std::thread::yield_now();
-        }
-    }
+    tidegate(&[]).await.says(2, &["Usage: tidegate"]);
+    tidegate(&["--version"]).await.says(0, &[env!("CARGO_PKG_VERSION")]);
 }
 
-impl Drop for Running {
-    fn drop(&mut self) {
-        // It may have ended already.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-#[test]
-fn signals_end_it_as_operators_expect() {
-    for signal in ["-TERM", "-INT"] {
-        let (place, admin) = place("");
-        let mut proxy = Running::start(place.path(), &admin);
-        proxy.signal(signal);
-        assert_eq!(proxy.end(), Some(0), "{signal}");
-    }
-}
-
-#[test]
-fn what_is_in_flight_is_waited_for_but_not_past_the_grace_or_a_second_signal() {
-    for (grace, signals) in [("100ms", 1), ("1h", 2)] {
-        let upstream = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let (place, admin) = place(&format!("[server]\nshutdown_grace = \"{grace}\"\n"));
-        let config = place.path().join("tidegate.toml");
-        let text = std::fs::read_to_string(&config).unwrap();
-        let address = upstream.local_addr().unwrap().to_string();
-        std::fs::write(&config, text.replace("127.0.0.1:1\"", &format!("{address}\""))).unwrap();
-        let mut proxy = Running::start(place.path(), &admin);
-        let mut client = std::net::TcpStream::connect(text.split('"').nth(3).unwrap()).unwrap();
-        client.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
-        // The request has come to its version, which never answers.
-        let (mut served, _) = upstream.accept().unwrap();
-        served.read_exact(&mut [0; 16]).unwrap();
-        proxy.signal("-TERM");
-        let begun = Instant::now();
-        while signals == 2 && run(&admin, "ready").code != 1 {
-            assert!(begun.elapsed() < PATIENCE, "it does not say that it drains");
-        }
-        (1..signals).for_each(|_| proxy.signal("-TERM"));
-        assert_eq!(proxy.end(), Some(1), "{grace}");
-    }
-}
-
-#[test]
-fn a_hangup_rereads_the_file_and_history_is_readable_without_a_proxy() {
-    let (place, admin) = place("");
-    let mut proxy = Running::start(place.path(), &admin);
-    let before = run(&admin, "revisions --json").json();
-    run(&admin, "drain shop blue").expect(0, &["revision 2"]);
-    proxy.signal("-HUP");
-    run(&admin, "ready").expect(0, &[]);
-    proxy.signal("-TERM");
-    assert_eq!(proxy.end(), Some(0));
-    let state = place.path().join("state").display().to_string();
-    let offline = run("", &format!("revisions --state {state} --json")).expect(0, &[]).json();
-    assert_eq!(offline[0]["revision"], 2);
-    assert_eq!(offline[1]["revision"], before[0]["revision"]);
+#[tokio::test(flavor = "multi_thread")]
+async fn compare_needs_no_proxy_and_is_a_gate_too() {
+    let rig = Rig::blue_green().await;
+    let url = |name: &str| format!("http://{}", rig.version(name).address);
+    let (blue, green) = (url("blue"), url("green"));
+    let both = ["compare", "--baseline", &blue, "--candidate"];
+    let gate = ["--max-mismatch", "1%"];
+    tidegate(&[&both[..], &[&green], &gate].concat()).await.says(1, &["1 mismatched"]);
+    tidegate(&[&both[..], &[&blue], &gate].concat()).await.says(0, &["1 matched"]);
+    rig.finish().await;
 }

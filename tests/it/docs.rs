@@ -2,7 +2,8 @@
 //!
 //! A block marked `toml` is a whole configuration; one marked `toml,service` is completed by a
 //! listener, a route, weights and the versions `blue` and `green` of the service `shop`. In a block marked
-//! `console`, every line that begins with `tidegate` is a command line of this program.
+//! `console` or `sh`, every line that begins with `tidegate` (perhaps after `$ `) is a command line of this
+//! program, up to ` && ` or a comment.
 
 use std::path::{Path, PathBuf};
 
@@ -92,13 +93,51 @@ fn every_configuration_on_a_page_is_taken_without_a_warning() {
     assert!(seen >= 4, "only {seen} blocks were found");
 }
 
+/// `full.toml` shows keys that are checked and not carried out yet, with a warning that says so.
+#[test]
+fn every_example_is_taken() {
+    let (mut wrong, mut seen) = (Vec::new(), 0);
+    for entry in std::fs::read_dir(root().join("config")).unwrap() {
+        let path = entry.unwrap().path();
+        let text = std::fs::read_to_string(&path).unwrap();
+        seen += 1;
+        match config::parse(&text, &path, &|_: &str| None) {
+            Ok(parsed) if parsed.warnings.is_empty() || path.ends_with("full.toml") => {}
+            Ok(parsed) => wrong.push(parsed.warnings.to_string()),
+            Err(report) => wrong.push(report.to_string()),
+        }
+    }
+    none(&wrong);
+    assert!(seen >= 7, "only {seen} examples were found");
+}
+
+/// The lines of the examples' comments that are commands are right too.
+#[test]
+fn every_command_in_an_example_is_one_of_ours() {
+    let mut wrong = Vec::new();
+    for entry in std::fs::read_dir(root().join("config")).unwrap() {
+        let path = entry.unwrap().path();
+        let text = std::fs::read_to_string(&path).unwrap();
+        for line in text.lines().filter_map(|line| line.strip_prefix("#   tidegate ")) {
+            if let Err(error) = cli::check_usage(&words(line)) {
+                wrong.push(format!("{}: tidegate {line}\n{error}", path.display()));
+            }
+        }
+    }
+    none(&wrong);
+}
+
 #[test]
 fn every_command_on_a_page_is_one_of_ours() {
     let (mut wrong, mut seen) = (Vec::new(), 0);
     for (page, text) in pages() {
-        for (_, block) in blocks(&text).iter().filter(|(mark, _)| *mark == "console") {
-            for line in block.lines().filter_map(|line| line.strip_prefix("tidegate ")) {
+        for (_, block) in blocks(&text).iter().filter(|(mark, _)| ["console", "sh"].contains(mark))
+        {
+            let lines = block.lines().map(|line| line.strip_prefix("$ ").unwrap_or(line));
+            for line in lines.filter_map(|line| line.strip_prefix("tidegate ")) {
                 seen += 1;
+                let line = line.split(" && ").next().unwrap();
+                let line = line.split(" #").next().unwrap();
                 if let Err(error) = cli::check_usage(&words(line)) {
                     wrong.push(format!("{}: tidegate {line}\n{error}", page.display()));
                 }
@@ -136,6 +175,29 @@ fn every_link_within_the_repository_leads_somewhere() {
         }
     }
     none(&wrong);
+}
+
+#[test]
+fn the_pages_that_people_look_for_are_there() {
+    for page in ["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "ARCHITECTURE.md", "LICENSE"] {
+        assert!(root().join(page).is_file(), "{page}");
+    }
+}
+
+#[test]
+fn the_map_of_the_code_shows_every_room() {
+    let map = std::fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap();
+    let map = map.split("## Code map").nth(1).unwrap().split("\n## ").next().unwrap();
+    let mut missing = Vec::new();
+    for entry in std::fs::read_dir(root().join("src")).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        let name = name.trim_end_matches(".rs");
+        let forms = [format!("`{name}`"), format!("`{name}.rs`"), format!("`{name}/`")];
+        if !["lib", "main"].contains(&name) && !forms.iter().any(|form| map.contains(form)) {
+            missing.push(format!("ARCHITECTURE.md does not show {name}"));
+        }
+    }
+    none(&missing);
 }
 
 #[test]

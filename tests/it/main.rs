@@ -15,6 +15,7 @@ mod reload;
 mod restart;
 mod rig;
 mod routing;
+mod run;
 mod shadow;
 mod sim;
 mod tidy;

@@ -1,5 +1,6 @@
 //! The architecture as a test: who may name what, and how large a room may be.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// What decides, and therefore touches nothing.
@@ -53,9 +54,9 @@ fn is_test(name: &str) -> bool {
     name.contains("/tests") || name.contains("test_")
 }
 
-/// The part of a file that ships.
+/// The part of a file that ships: tests stand at its end. (`mod tests;` names a file of its own.)
 fn shipped(text: &str) -> &str {
-    text.split("\n#[cfg(test)]\nmod ").next().unwrap_or(text)
+    text.split("\n#[cfg(test)]\nmod tests {").next().unwrap_or(text)
 }
 
 #[track_caller]
@@ -103,7 +104,8 @@ const ONLY: &[(&str, &[&str])] = &[
     ("store.install(", &["src/proxy/worker.rs"]),
     ("Instant::now()", &["src/clock.rs", "src/admin/patience.rs"]),
     ("std::env::var", &["src/cli/mod.rs"]),
-    ("#[derive(Deserialize", &["src/admin/", "src/revision/persist.rs"]),
+    ("std::env::set_var", &[]),
+    ("process::exit", &[]),
     ("axum::", &["src/admin/"]),
     ("tokio::net::", &["src/net.rs"]),
 ];
@@ -125,6 +127,174 @@ fn doors_are_used_by_their_owners_alone() {
         }
     }
     none(found, "names used outside their files");
+}
+
+/// What each module may name of the others: the vocabulary first, then what decides, what holds
+/// state, what carries bytes, what changes it, and what operators see. A name that nothing uses any
+/// more is taken out, so that the table only ever says what is so.
+const IMPORTS: &[(&str, &str)] = &[
+    ("limits", ""),
+    ("clock", ""),
+    ("phase", ""),
+    ("watch", "limits"),
+    ("name", "limits"),
+    ("weight", "limits name"),
+    ("h1", "limits"),
+    ("route", "h1 name"),
+    ("split", "h1 limits name route weight"),
+    ("diff", "h1 limits"),
+    ("traffic", "diff h1 name plan split weight"),
+    ("plan", "h1 name route split traffic weight"),
+    ("snapshot", "diff name plan route split traffic upstream"),
+    ("upstream", "clock limits name net plan snapshot"),
+    ("net", "upstream"),
+    ("certs", "plan"),
+    ("config", "diff h1 limits name plan route snapshot split traffic upstream weight"),
+    ("revision", "h1 limits name plan snapshot split traffic weight"),
+    ("shadow", "clock diff h1 limits name net proxy snapshot traffic upstream"),
+    ("proxy", "clock h1 limits name net plan revision route shadow snapshot split upstream"),
+    ("explain", "h1 limits name plan proxy route snapshot split upstream"),
+    ("control", "clock config limits name proxy revision snapshot traffic"),
+    ("operations", "config control name plan revision snapshot telemetry traffic upstream weight"),
+    ("telemetry", "clock control limits name operations proxy shadow snapshot upstream"),
+    (
+        "admin",
+        "clock config control diff explain h1 limits name net operations phase plan revision shadow \
+         snapshot telemetry traffic upstream weight",
+    ),
+    (
+        "app",
+        "admin certs clock config control limits name net operations phase plan proxy revision \
+         shadow snapshot telemetry traffic upstream watch",
+    ),
+    ("demo", "app cli clock control name net telemetry"),
+    ("cli", "admin app clock config control demo diff h1 net revision"),
+    ("main", ""),
+];
+
+/// The module at the top of the tree that a file belongs to.
+fn module(name: &str) -> &str {
+    let inside = name.trim_start_matches("src/");
+    inside.split('/').next().unwrap().trim_end_matches(".rs")
+}
+
+/// The lines of a file that ship and are no comments.
+fn code(text: &str) -> impl Iterator<Item = &str> {
+    shipped(text).lines().filter(|line| !line.trim_start().starts_with("//"))
+}
+
+/// The words behind `crate::` in a line.
+fn named(line: &str) -> impl Iterator<Item = &str> {
+    line.split("crate::").skip(1).map(|rest| {
+        let end = rest.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(rest.len());
+        &rest[..end]
+    })
+}
+
+#[test]
+fn modules_name_only_whom_they_may() {
+    let mut used = BTreeMap::<String, BTreeSet<String>>::new();
+    for (file, text) in sources() {
+        if is_test(&file) || file == "src/lib.rs" {
+            continue;
+        }
+        let own = module(&file);
+        let names = code(&text).flat_map(named).filter(|name| *name != own).map(str::to_owned);
+        used.entry(own.to_owned()).or_default().extend(names);
+    }
+    let allowed = IMPORTS.iter().map(|(own, names)| {
+        (own.to_string(), names.split_whitespace().map(str::to_owned).collect::<BTreeSet<_>>())
+    });
+    let allowed: BTreeMap<_, _> = allowed.collect();
+    let mut found = Vec::new();
+    for own in used.keys().chain(allowed.keys()).collect::<BTreeSet<_>>() {
+        let (Some(used), Some(allowed)) = (used.get(own), allowed.get(own)) else {
+            found.push(format!("{own} stands in only one of the source and the table"));
+            continue;
+        };
+        found.extend(used.difference(allowed).map(|name| format!("{own} must not name {name}")));
+        found.extend(allowed.difference(used).map(|name| format!("{own} does not name {name}")));
+    }
+    none(found, "imports that are not as in the table");
+}
+
+/// Files that start something that runs beside them: each owns and ends what it starts.
+const SPAWNERS: &[&str] = &[
+    "src/admin/mod.rs",
+    "src/admin/server.rs",
+    "src/app.rs",
+    "src/cli/client.rs",
+    "src/cli/compare.rs",
+    "src/demo/shop.rs",
+    "src/demo/traffic.rs",
+    "src/proxy/hold.rs",
+    "src/proxy/listener.rs",
+    "src/proxy/record.rs",
+    "src/proxy/upstream_h2.rs",
+    "src/proxy/worker.rs",
+    "src/shadow/tap.rs",
+    "src/upstream/prober.rs",
+    "src/upstream/resolver.rs",
+    "src/watch.rs",
+];
+
+#[test]
+fn who_starts_tasks_is_known() {
+    let is_start = |line: &str| line.contains("spawn(") || line.contains("spawn_local(");
+    let starts = |text: &str| code(text).any(is_start);
+    let files: Vec<_> = sources().into_iter().filter(|(name, _)| !is_test(name)).collect();
+    let spawning = files.iter().filter(|(_, text)| starts(text)).map(|(name, _)| name.as_str());
+    assert_eq!(spawning.collect::<Vec<_>>(), SPAWNERS);
+}
+
+/// Where types are read and written as JSON; everywhere else a type of the domain is just that.
+const SERIALIZED: &[&str] = &["src/admin/", "src/revision/persist.rs"];
+
+#[test]
+fn the_domain_is_not_a_file_format() {
+    let mut found = Vec::new();
+    for (name, text) in sources() {
+        let is_derive = |line: &&str| line.contains("derive(") && line.contains("erialize");
+        if !is_test(&name) && !SERIALIZED.iter().any(|owner| name.starts_with(owner)) {
+            found.extend(code(&text).filter(is_derive).map(|line| format!("{name}: {line}")));
+        }
+    }
+    none(found, "derives of serde outside their files");
+}
+
+#[test]
+fn only_commands_print() {
+    let mut found = Vec::new();
+    for (name, text) in sources() {
+        let commands = ["src/cli/", "src/demo/", "src/main.rs"];
+        if !is_test(&name) && !commands.iter().any(|owner| name.starts_with(owner)) {
+            let prints = |line: &&str| line.contains("print!(") || line.contains("println!(");
+            found.extend(code(&text).filter(prints).map(|line| format!("{name}: {line}")));
+        }
+    }
+    none(found, "prints outside the commands");
+}
+
+#[test]
+fn every_bound_stands_in_one_file_and_says_why() {
+    let mut found = Vec::new();
+    for (name, text) in sources() {
+        let is_bound = |line: &&str| {
+            let words = line.trim_start().trim_start_matches("pub ").strip_prefix("const ");
+            let bound = words.and_then(|rest| rest.split(':').next());
+            bound.is_some_and(|bound| bound.ends_with("_MAX") || bound.ends_with("_KEPT"))
+        };
+        if name != "src/limits.rs" && !is_test(&name) {
+            found.extend(code(&text).filter(is_bound).map(|line| format!("{name}: {line}")));
+        }
+    }
+    none(found, "bounds outside limits.rs");
+    let limits = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/src/limits.rs"));
+    let limits = limits.unwrap();
+    let lines: Vec<_> = limits.lines().collect();
+    let bare = lines.windows(2).filter(|pair| pair[1].starts_with("pub const "));
+    let bare = bare.filter(|pair| !pair[0].starts_with("///")).map(|pair| pair[1].to_owned());
+    none(bare.collect(), "bounds without a reason");
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! A proxy with scripted versions behind it, its clients and its admin API.
 
+pub mod binary;
 mod client;
 mod h2;
 mod tls;
@@ -8,6 +9,7 @@ mod version;
 use std::fmt::Write as _;
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -167,14 +169,8 @@ impl Rig {
     }
 
     /// Waits until something holds.
-    pub async fn until<F: Future<Output = bool>>(&self, what: &str, mut holds: impl FnMut() -> F) {
-        let waiting = async {
-            while !holds().await {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-        };
-        let waited = tokio::time::timeout(PATIENCE, waiting).await;
-        assert!(waited.is_ok(), "never came true: {what}");
+    pub async fn until<F: Future<Output = bool>>(&self, what: &str, holds: impl FnMut() -> F) {
+        patiently(what, holds).await;
     }
 
     /// Ends the proxy and starts it again over the same files.
@@ -330,7 +326,32 @@ impl Builder {
     }
 }
 
-/// A port that nobody listens on now.
+/// Waits until something holds.
+pub async fn patiently<F: Future<Output = bool>>(what: &str, mut holds: impl FnMut() -> F) {
+    let waiting = async {
+        while !holds().await {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let waited = tokio::time::timeout(PATIENCE, waiting).await;
+    assert!(waited.is_ok(), "never came true: {what}");
+}
+
+/// A port that nobody listens on, and that no other caller is given.
+///
+/// Below the range from which systems take the ports of outgoing connections and of listeners on
+/// port 0: one of those could otherwise be given the port before it is used.
 pub fn free_port() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).unwrap()
+    const FIRST: u32 = 20_000;
+    const COUNT: u32 = 12_000;
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    // Test processes that run side by side begin at different places.
+    let begin = std::process::id().wrapping_mul(61);
+    loop {
+        let place = begin.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)) % COUNT;
+        let port = u16::try_from(FIRST + place).unwrap();
+        if let Ok(socket) = TcpListener::bind(("127.0.0.1", port)) {
+            return socket.local_addr().unwrap();
+        }
+    }
 }

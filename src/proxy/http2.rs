@@ -32,8 +32,7 @@ use super::{Decision, admit, reply, respond};
 use crate::clock;
 use crate::h1::fields::{Fields, Known};
 use crate::h1::head::{Framing, HeadError, Method, RequestHead, ResponseHead};
-use crate::limits::CLIENT_STREAMS_MAX;
-use crate::limits::H2_LEAVE_MAX;
+use crate::limits::{CLIENT_STREAMS_MAX, H2_LEAVE_MAX};
 use crate::net::Stream;
 use crate::plan::ListenerLimits;
 

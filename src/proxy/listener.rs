@@ -17,12 +17,14 @@ use crate::plan::ListenerPlan;
 /// Wait after `accept` fails for want of descriptors or memory: trying at once would spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
 
+/// Whether the certificate that is shown for the first name is for the second too.
+pub type Covers = Box<dyn Fn(&str, &str) -> bool + Send + Sync>;
+
 /// What a TLS listener serves by.
 pub struct Tls {
     /// Looks certificates up for each handshake.
     pub config: Arc<rustls::ServerConfig>,
-    /// Whether the certificate that is shown for the first name is for the second too.
-    pub covers: Box<dyn Fn(&str, &str) -> bool + Send + Sync>,
+    pub covers: Covers,
 }
 
 impl std::fmt::Debug for Tls {

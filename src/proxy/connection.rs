@@ -63,7 +63,7 @@ pub async fn serve(worker: Rc<Worker>, seat: Seat, stream: Stream) {
             After::Keep => first = false,
             After::Close => break,
             After::Linger => {
-                connection.linger().await;
+                Box::pin(connection.linger()).await;
                 break;
             }
         }
@@ -95,7 +95,7 @@ impl Connection {
                     }
                     Ok(None) => {}
                     Err(error) => {
-                        self.refuse(&error.into()).await;
+                        Box::pin(self.refuse(&error.into())).await;
                         return None;
                     }
                 }
@@ -126,7 +126,7 @@ impl Connection {
                 Some(_) => {}
                 None if is_idle => return None,
                 None => {
-                    self.refuse(&ProxyError::new(Reason::SlowClient)).await;
+                    Box::pin(self.refuse(&ProxyError::new(Reason::SlowClient))).await;
                     return None;
                 }
             }

@@ -125,10 +125,17 @@ pub async fn run(worker: Rc<Worker>, socket: TcpListener, rules: Rc<RefCell<Arc<
     loop {
         match net::accept(&listener).await {
             Ok((stream, peer)) => match Seat::take(&worker, &rules.borrow(), peer) {
-                Some(seat) => {
-                    let worker = worker.clone();
-                    tokio::task::spawn_local(serve(worker, seat, stream));
-                }
+                // A task is as large as the largest thing it may do: those of plain connections,
+                // which may be many and idle, do not carry TLS and HTTP/2.
+                Some(seat) => drop(match &seat.listener.tls {
+                    None => {
+                        tokio::task::spawn_local(connection::serve(worker.clone(), seat, stream))
+                    }
+                    Some(tls) => {
+                        let tls = tls.config.clone();
+                        tokio::task::spawn_local(serve_tls(worker.clone(), seat, stream, tls))
+                    }
+                }),
                 // Closed at once: a queue of clients that nobody serves helps nobody.
                 None => drop(stream),
             },
@@ -146,18 +153,19 @@ fn is_of_one_client(error: &std::io::Error) -> bool {
     matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted | InvalidInput)
 }
 
-async fn serve(worker: Rc<Worker>, mut seat: Seat, stream: Stream) {
-    let Some(tls) = &seat.listener.tls else {
-        return connection::serve(worker, seat, stream).await;
-    };
-    let config = tls.config.clone();
+async fn serve_tls(
+    worker: Rc<Worker>,
+    mut seat: Seat,
+    stream: Stream,
+    config: Arc<rustls::ServerConfig>,
+) {
     let patience = seat.listener.plan.limits.handshake_timeout;
     // Boxed: the handshake's state is large and needed once.
     let handshake = Box::pin(tokio::time::timeout(patience, net::accept_tls(stream, config)));
     let Ok(Ok(stream)) = handshake.await else { return };
     seat.server_name = stream.server_name().map(Box::from);
     if stream.alpn() == Some(b"h2") {
-        return super::http2::serve(worker, seat, stream).await;
+        return Box::pin(super::http2::serve(worker, seat, stream)).await;
     }
     connection::serve(worker, seat, stream).await;
 }

@@ -81,7 +81,7 @@ struct Inner {
     resolver: Resolver,
     level: LevelHandle,
     listeners: Mutex<BTreeMap<ListenerName, Open>>,
-    /// The files that were read last: what the watcher looks at.
+    /// The files that were read last, certificates among them: what the watcher looks at.
     sources: std::sync::Mutex<Vec<PathBuf>>,
     /// Of the content that was read last, and of that which is in force.
     fingerprint: std::sync::Mutex<u64>,
@@ -129,6 +129,7 @@ impl App {
             (0..workers).map(|seat| WorkerHandle::start(shared.clone(), seat)).collect();
         let handles = handles.map_err(failed("start a worker"))?;
         let telemetry = Arc::new(Telemetry::new(&config.duration_buckets, clock::now()));
+        let sources = with_certs(loaded.sources, &config);
         let config = Arc::new(config);
         let control = Arc::new(Control::new(
             shared.clone(),
@@ -160,7 +161,7 @@ impl App {
             resolver: Resolver::new(),
             level,
             listeners: Mutex::default(),
-            sources: std::sync::Mutex::new(loaded.sources),
+            sources: std::sync::Mutex::new(sources),
             fingerprint: std::sync::Mutex::new(loaded.fingerprint),
             adopted: std::sync::Mutex::new(loaded.fingerprint),
         });
@@ -318,8 +319,7 @@ fn bind(plan: &ListenerPlan, workers: usize) -> Result<Bound, String> {
 
 fn open(plan: &ListenerPlan) -> Result<Open, String> {
     let certs = plan.tls.as_ref().map(CertStore::open).transpose()?.map(Arc::new);
-    let tls = certs.as_ref().map(|certs| certs.server_config());
-    Ok(Open { shared: Arc::new(ListenerShared::new(plan.clone(), tls)), certs })
+    Ok(Open { shared: Arc::new(ListenerShared::new(plan.clone(), certs.clone())), certs })
 }
 
 async fn shadows_task(shared: Arc<Shared>, comparisons: crate::shadow::Comparisons) {
@@ -366,9 +366,12 @@ impl Inner {
     async fn look_at_endpoints(&self) {
         let current = self.control.current();
         self.resolver.reconcile(&current.snapshot);
-        self.resolver.first_round(&current.snapshot, FIRST_LOOK_MAX).await;
+        // At once: a name that is slow to resolve does not keep the others from being checked.
         self.prober.reconcile(&current.snapshot);
-        self.prober.first_round(FIRST_LOOK_MAX).await;
+        let began = clock::now();
+        self.resolver.first_round(FIRST_LOOK_MAX).await;
+        let spent = clock::now().saturating_duration_since(began);
+        self.prober.first_round(FIRST_LOOK_MAX.saturating_sub(spent)).await;
     }
 
     /// Probes and resolves what the revision in force names, and nothing else.
@@ -427,12 +430,13 @@ impl Inner {
         let bound = self.prepare_listeners(&config).await.map_err(ReloadError::Refused)?;
         let level = config.log.level.as_str();
         let kept: Vec<_> = config.listeners.clone();
+        let sources = with_certs(loaded.sources, &config);
         let adopted = self.control.adopt(config.clone(), author).await;
         let outcome =
             adopted.map_err(|refusal: Refusal| ReloadError::Refused(refusal.to_string()))?;
         self.level.set(level);
         self.replace_listeners(&kept, bound).await;
-        *lock(&self.sources) = loaded.sources;
+        *lock(&self.sources) = sources;
         *lock(&self.adopted) = loaded.fingerprint;
         Ok(outcome)
     }
@@ -499,6 +503,15 @@ impl Inner {
             }
         }
     }
+}
+
+/// The files of a configuration and of its listeners' certificates.
+fn with_certs(mut sources: Vec<PathBuf>, config: &Config) -> Vec<PathBuf> {
+    let tls = config.listeners.iter().filter_map(|listener| listener.tls.as_ref());
+    for cert in tls.flat_map(|tls| &tls.certs) {
+        sources.extend([cert.cert.clone(), cert.key.clone()]);
+    }
+    sources
 }
 
 /// Nothing panics while one of these is held, so that a poisoned one still holds a whole value.

@@ -1,12 +1,13 @@
 //! A listener's certificates: chosen by SNI, read again when their files change.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::server::{ClientHello, ParsedCertificate, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 
 use crate::plan::{CertPlan, ListenerTls};
@@ -18,14 +19,47 @@ pub struct CertStore {
     keys: Arc<Keys>,
 }
 
+/// What handshakes look certificates up in; replaced as a whole.
 #[derive(Debug)]
-struct Keys(ArcSwap<Vec<Arc<CertifiedKey>>>);
+struct Keys(ArcSwap<Index>);
+
+/// Certificates in the order of the configuration, and by the names they are for.
+#[derive(Debug)]
+struct Index {
+    keys: Vec<Arc<CertifiedKey>>,
+    /// Places by name in lower case, `*.` names among them; the first of equals counts.
+    by_name: HashMap<String, usize>,
+}
+
+impl Index {
+    fn of(keys: Vec<Arc<CertifiedKey>>) -> Self {
+        let mut by_name = HashMap::new();
+        for (place, key) in keys.iter().enumerate() {
+            let Ok(cert) = webpki::EndEntityCert::try_from(&key.cert[0]) else { continue };
+            for name in cert.valid_dns_names() {
+                by_name.entry(name.to_ascii_lowercase()).or_insert(place);
+            }
+        }
+        Self { keys, by_name }
+    }
+
+    /// The certificate for a name, the first for one that none is for.
+    fn choose(&self, name: Option<&str>) -> Option<&Arc<CertifiedKey>> {
+        let named = name.and_then(|name| {
+            let name = name.to_ascii_lowercase();
+            let wild = || self.by_name.get(&format!("*.{}", name.split_once('.')?.1));
+            self.by_name.get(&name).or_else(wild)
+        });
+        self.keys.get(named.copied().unwrap_or(0))
+    }
+}
 
 impl CertStore {
     /// Reads all certificates. The error is a sentence that names the file.
     pub fn open(plan: &ListenerTls) -> Result<Self, String> {
         let keys = plan.certs.iter().map(read).collect::<Result<Vec<_>, _>>()?;
-        Ok(Self { plan: plan.clone(), keys: Arc::new(Keys(ArcSwap::from_pointee(keys))) })
+        let keys = Keys(ArcSwap::from_pointee(Index::of(keys)));
+        Ok(Self { plan: plan.clone(), keys: Arc::new(keys) })
     }
 
     /// What a TLS listener serves by.
@@ -48,10 +82,19 @@ impl CertStore {
             read(cert)
                 .map_err(|error| tracing::warn!("{error}; the old one stays"))
                 .ok()
-                .or_else(|| old.get(place).cloned())
+                .or_else(|| old.keys.get(place).cloned())
         });
-        let fresh: Vec<_> = fresh.collect();
+        let fresh = Index::of(fresh.collect());
         self.keys.0.store(Arc::new(fresh));
+    }
+
+    /// Whether the certificate that is shown for `name` is for `host` too.
+    pub fn covers(&self, name: &str, host: &str) -> bool {
+        let index = self.keys.0.load();
+        let Some(key) = index.choose(Some(name)) else { return false };
+        let Ok(host) = ServerName::try_from(host) else { return false };
+        ParsedCertificate::try_from(&key.cert[0])
+            .is_ok_and(|cert| rustls::client::verify_server_name(&cert, &host).is_ok())
     }
 }
 
@@ -73,15 +116,6 @@ fn read(plan: &CertPlan) -> Result<Arc<CertifiedKey>, String> {
 
 impl ResolvesServerCert for Keys {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        let keys = self.0.load();
-        let named = hello.server_name().and_then(|name| {
-            let name = rustls::pki_types::ServerName::try_from(name.to_owned()).ok()?;
-            let fits = |key: &&Arc<CertifiedKey>| {
-                let cert = rustls::server::ParsedCertificate::try_from(&key.cert[0]);
-                cert.is_ok_and(|cert| rustls::client::verify_server_name(&cert, &name).is_ok())
-            };
-            keys.iter().find(fits).cloned()
-        });
-        named.or_else(|| keys.first().cloned())
+        self.0.load().choose(hello.server_name()).cloned()
     }
 }

@@ -21,11 +21,17 @@ const SETTLE: Duration = Duration::from_millis(30);
 /// Looks at the files that `paths` names until the receiver is dropped.
 pub fn start(paths: impl Fn() -> Vec<PathBuf> + Send + 'static) -> mpsc::Receiver<()> {
     let (tell, changed) = mpsc::channel(1);
-    tokio::spawn(follow(paths, tell));
+    // Before anybody reads the files: what changes after that is told.
+    let seen = fingerprint(&paths());
+    tokio::spawn(follow(paths, seen, tell));
     changed
 }
 
-async fn follow(paths: impl Fn() -> Vec<PathBuf> + Send + 'static, tell: mpsc::Sender<()>) {
+async fn follow(
+    paths: impl Fn() -> Vec<PathBuf> + Send + 'static,
+    mut seen: u64,
+    tell: mpsc::Sender<()>,
+) {
     let (poke, mut poked) = mpsc::channel(FILE_EVENTS_WAITING_MAX);
     let watcher = notify::recommended_watcher(move |event| {
         if let Some(paths) = changed_by(event) {
@@ -35,7 +41,6 @@ async fn follow(paths: impl Fn() -> Vec<PathBuf> + Send + 'static, tell: mpsc::S
     });
     let mut watcher = watcher.map_err(|error| tracing::warn!(%error, "files are polled")).ok();
     let mut watched: Vec<PathBuf> = Vec::new();
-    let mut seen = fingerprint(&paths());
     loop {
         for folder in folders(&paths()) {
             if !watched.contains(&folder)
@@ -170,6 +175,7 @@ mod tests {
             vec![path.clone()]
         });
         // The second look is for the folders to watch; between it and the wait there is no pause.
+        looked.notified().await;
         looked.notified().await;
         std::fs::write(&file, "b").unwrap();
         std::fs::write(&file, "a").unwrap();

@@ -88,6 +88,13 @@ pub fn upstream_head(
     head.fields
         .write(out, |field| !field.hop && passes_up(field, trusted) && !edits.drops(field.name));
     forwarded(out, arrival, head, trusted, edits);
+    // gRPC servers refuse a client that cannot take trailers.
+    if head.te_trailers && !edits.drops(b"te") {
+        out.extend_from_slice(b"te: trailers\r\n");
+        if !head.websocket {
+            out.extend_from_slice(b"connection: te\r\n");
+        }
+    }
     if head.websocket {
         out.extend_from_slice(b"connection: upgrade\r\nupgrade: websocket\r\n");
     }

@@ -91,3 +91,48 @@ impl AsyncWrite for Cork {
         Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+
+    async fn pair() -> (Cork, tokio::net::TcpStream) {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = tokio::net::TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        (Cork::new(Stream::Tcp(listener.accept().await.unwrap().0)), client)
+    }
+
+    #[tokio::test]
+    async fn what_is_written_in_one_turn_goes_out_at_its_end() {
+        let (mut cork, mut client) = pair().await;
+        cork.write_all(b"one ").await.unwrap();
+        cork.write_all(b"two").await.unwrap();
+        assert_eq!((cork.waiting.as_slice(), cork.written), (&b"one two"[..], 0));
+        cork.flush().await.unwrap();
+        assert!(cork.waiting.is_empty() && !cork.woken);
+        let mut came = [0; 7];
+        client.read_exact(&mut came).await.unwrap();
+        assert_eq!(&came, b"one two");
+    }
+
+    #[tokio::test]
+    async fn a_reader_that_is_slow_is_waited_for_and_nothing_is_lost() {
+        let (mut cork, mut client) = pair().await;
+        let sent: Vec<u8> = (0..8 * 1024 * 1024_u32).map(|n| (n % 251) as u8).collect();
+        let expect = sent.clone();
+        let writer = tokio::spawn(async move {
+            for piece in sent.chunks(10_000) {
+                cork.write_all(piece).await.unwrap();
+                assert!(cork.waiting.len() < COLLECT_BYTES + 10_000, "memory is bounded");
+            }
+            // The end writes what still waits.
+            cork.shutdown().await.unwrap();
+        });
+        let mut came = Vec::new();
+        client.read_to_end(&mut came).await.unwrap();
+        writer.await.unwrap();
+        assert!(came == expect);
+    }
+}

@@ -157,6 +157,8 @@ pub enum UpstreamFault {
     ConnectTimeout,
     /// A kept connection was closed by the other side before any of its answer.
     Stale,
+    /// The other side refused to look at the request, or closed the connection before it did.
+    Unprocessed,
     /// The connection broke.
     Broken(&'static str),
     /// The answer is not HTTP, or lies about its length.
@@ -168,7 +170,8 @@ pub enum UpstreamFault {
 impl UpstreamFault {
     /// Whether the endpoint certainly has seen nothing of the request.
     pub fn is_unsent(&self) -> bool {
-        matches!(self, Self::Connect(_) | Self::ConnectTimeout | Self::NoEndpoint)
+        use UpstreamFault::{Connect, ConnectTimeout, NoEndpoint, Unprocessed};
+        matches!(self, Connect(_) | ConnectTimeout | NoEndpoint | Unprocessed)
     }
 
     /// The stable word for metrics and logs.
@@ -177,7 +180,7 @@ impl UpstreamFault {
             Self::NoEndpoint => Reason::NoEndpoint,
             Self::Connect(_) => Reason::UpstreamUnreachable,
             Self::ConnectTimeout | Self::Timeout => Reason::UpstreamTimeout,
-            Self::Stale | Self::Broken(_) => Reason::UpstreamBroken,
+            Self::Stale | Self::Unprocessed | Self::Broken(_) => Reason::UpstreamBroken,
             Self::Malformed(_) => Reason::UpstreamMalformed,
         }
     }

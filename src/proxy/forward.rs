@@ -289,7 +289,12 @@ fn decide(
     let service: &Service = &lease.snapshot.services[assigned.service];
     let version = &service.versions[assigned.version];
     let repeatable = outgoing.head.method.is_idempotent() && outgoing.framing == Framing::None;
-    if matches!(fault, UpstreamFault::Stale) && repeatable && tries.stale < STALE_TRIES_MAX {
+    let again = match fault {
+        UpstreamFault::Stale => repeatable,
+        UpstreamFault::Unprocessed => true,
+        _ => false,
+    };
+    if again && tries.stale < STALE_TRIES_MAX {
         tries.stale += 1;
         return Ok(());
     }

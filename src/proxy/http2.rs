@@ -1,10 +1,11 @@
 //! HTTP/2 clients: hyper speaks the protocol, the request path is the same.
 
+use std::cell::RefCell;
 use std::convert::Infallible;
 use std::fmt;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
@@ -21,17 +22,19 @@ use super::body::{BodySource, Progress};
 use super::buffers::Scratch;
 use super::context::RequestCx;
 use super::cork::Cork;
-use super::error::{ClientFault, ProxyError, Reason};
+use super::error::{ClientFault, Fault, ProxyError, Reason, UpstreamFault};
 use super::forward::{self, Outgoing};
 use super::listener::Seat;
+use super::streams::{Flowing, OpenStream, Streams};
 use super::upstream_h2::{LocalExecutor, map_of};
 use super::worker::Worker;
 use super::{Decision, admit, reply, respond};
 use crate::clock;
 use crate::h1::fields::{Fields, Known};
 use crate::h1::head::{Framing, HeadError, Method, RequestHead, ResponseHead};
-use crate::limits::CLIENT_STREAMS_MAX;
+use crate::limits::{CLIENT_STREAMS_MAX, H2_LEAVE_MAX};
 use crate::net::Stream;
+use crate::plan::ListenerLimits;
 
 /// A keep-alive ping is sent to a client that was silent for so long, and answered within.
 const PING_EVERY: Duration = Duration::from_secs(30);
@@ -40,6 +43,69 @@ const PING_EVERY: Duration = Duration::from_secs(30);
 pub async fn serve(worker: Rc<Worker>, seat: Seat, stream: Stream) {
     let seat = Rc::new(seat);
     let limits = &seat.listener.plan.limits;
+    let streams = Streams::default();
+    let service = {
+        let (worker, seat, streams) = (worker.clone(), seat.clone(), streams.clone());
+        service_fn(move |request| {
+            let (worker, seat, stream) = (worker.clone(), seat.clone(), streams.begin());
+            async move {
+                let mut response = answer(worker, seat, request).await;
+                response.body_mut().belongs_to(stream);
+                Ok::<_, Infallible>(response)
+            }
+        })
+    };
+    let io = TokioIo::new(Cork::new(stream));
+    let mut connection = std::pin::pin!(protocol(limits).serve_connection(io, service));
+    let mut alarm = Alarm::default();
+    let mut leaving = false;
+    // Since when there is no stream, or when the open ones were last looked at.
+    let mut quiet: Option<Instant> = None;
+    let mut looked: Option<Instant> = None;
+    let ended = poll_fn(|task| {
+        loop {
+            if worker.is_draining() && !leaving {
+                leaving = true;
+                connection.as_mut().graceful_shutdown();
+            }
+            worker.wake_on_drain(seat.id, task.waker());
+            if let Poll::Ready(ended) = connection.as_mut().poll(task) {
+                return Poll::Ready(ended);
+            }
+            if streams.open() > 0 {
+                quiet = None;
+                let since = *looked.get_or_insert_with(clock::now);
+                ready!(alarm.poll(task, since + limits.send_timeout));
+                // What was handed over before the last look has waited for the whole timeout.
+                streams.give_up(since);
+                looked = None;
+                continue;
+            }
+            let since = *quiet.get_or_insert_with(clock::now);
+            let limit = match (streams.any_begun(), leaving) {
+                (true, false) => limits.idle_timeout,
+                (true, true) => H2_LEAVE_MAX,
+                // As with HTTP/1: a new connection has as long as a head may take, and none when
+                // it must go. hyper would wait for its first bytes for ever.
+                (false, false) => limits.header_timeout,
+                (false, true) => return Poll::Ready(Ok(())),
+            };
+            ready!(alarm.poll(task, since + limit));
+            if leaving {
+                return Poll::Ready(Ok(()));
+            }
+            leaving = true;
+            quiet = None;
+            connection.as_mut().graceful_shutdown();
+        }
+    });
+    if let Err(error) = ended.await {
+        tracing::debug!(%error, "an HTTP/2 connection ended");
+    }
+}
+
+/// HTTP/2 within the listener's limits.
+fn protocol(limits: &ListenerLimits) -> hyper::server::conn::http2::Builder<LocalExecutor> {
     let mut builder = hyper::server::conn::http2::Builder::new(LocalExecutor);
     builder
         .timer(TokioTimer::new())
@@ -49,27 +115,7 @@ pub async fn serve(worker: Rc<Worker>, seat: Seat, stream: Stream) {
         .max_local_error_reset_streams(64)
         .keep_alive_interval(PING_EVERY)
         .keep_alive_timeout(PING_EVERY);
-    let service = {
-        let (worker, seat) = (worker.clone(), seat.clone());
-        service_fn(move |request| {
-            let (worker, seat) = (worker.clone(), seat.clone());
-            async move { Ok::<_, Infallible>(answer(worker, seat, request).await) }
-        })
-    };
-    let io = TokioIo::new(Cork::new(stream));
-    let mut connection = std::pin::pin!(builder.serve_connection(io, service));
-    let mut leaving = false;
-    let ended = poll_fn(|task| {
-        if worker.is_draining() && !leaving {
-            leaving = true;
-            connection.as_mut().graceful_shutdown();
-        }
-        worker.wake_on_drain(seat.id, task.waker());
-        connection.as_mut().poll(task)
-    });
-    if let Err(error) = ended.await {
-        tracing::debug!(%error, "an HTTP/2 connection ended");
-    }
+    builder
 }
 
 async fn answer(
@@ -113,12 +159,13 @@ async fn answer(
                 attempt: *attempt,
                 body,
                 alarm,
-                since: clock::now(),
+                waiting: None,
+                handed: None,
                 patience: read.unwrap_or(limits.send_timeout),
                 trailers_sent: false,
             };
             worker.buffers.give_scratch(scratch);
-            response.map(|()| DownBody { kind: Kind::Stream(Box::new(streaming)) })
+            response.map(|()| DownBody::of(Kind::Stream(Rc::new(RefCell::new(Some(streaming))))))
         }
         Err(error) => {
             cx.reason = Some(error.reason);
@@ -296,12 +343,14 @@ impl std::error::Error for BrokenOff {}
 #[derive(Debug)]
 pub struct DownBody {
     kind: Kind,
+    _stream: Option<OpenStream>,
 }
 
 #[derive(Debug)]
 enum Kind {
     Text(Option<Bytes>),
-    Stream(Box<Streaming>),
+    /// None once it was given up.
+    Stream(Rc<RefCell<Option<Streaming>>>),
 }
 
 #[derive(Debug)]
@@ -311,18 +360,33 @@ struct Streaming {
     attempt: Attempt,
     body: StreamBody,
     alarm: Alarm,
-    since: Instant,
+    /// Since when the upstream is waited for. While the client takes nothing, nobody waits.
+    waiting: Option<Instant>,
+    /// When the last piece was handed over, while nobody has come for another.
+    handed: Option<Instant>,
     patience: Duration,
     trailers_sent: bool,
 }
 
 impl DownBody {
+    fn of(kind: Kind) -> Self {
+        Self { kind, _stream: None }
+    }
+
+    fn belongs_to(&mut self, stream: OpenStream) {
+        if let Kind::Stream(streaming) = &self.kind {
+            let streaming: Weak<RefCell<Option<Streaming>>> = Rc::downgrade(streaming);
+            stream.flows(streaming);
+        }
+        self._stream = Some(stream);
+    }
+
     fn empty() -> Self {
-        Self { kind: Kind::Text(None) }
+        Self::of(Kind::Text(None))
     }
 
     fn text(text: String) -> Self {
-        Self { kind: Kind::Text(Some(text.into())) }
+        Self::of(Kind::Text(Some(text.into())))
     }
 }
 
@@ -336,16 +400,29 @@ impl Body for DownBody {
     ) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
         match &mut self.kind {
             Kind::Text(text) => Poll::Ready(text.take().map(|text| Ok(Frame::data(text)))),
-            Kind::Stream(streaming) => streaming.poll_frame(cx),
+            Kind::Stream(streaming) => match streaming.borrow_mut().as_mut() {
+                Some(streaming) => streaming.poll_frame(cx),
+                None => Poll::Ready(Some(Err(BrokenOff(Reason::SlowClient)))),
+            },
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match &self.kind {
             Kind::Text(text) => text.is_none(),
-            Kind::Stream(streaming) => {
+            Kind::Stream(streaming) => streaming.borrow().as_ref().is_some_and(|streaming| {
                 streaming.attempt.is_complete() && streaming.attempt.trailers().is_none()
-            }
+            }),
+        }
+    }
+}
+
+impl Flowing for RefCell<Option<Streaming>> {
+    fn give_up(&self, then: Instant) {
+        let Ok(mut slot) = self.try_borrow_mut() else { return };
+        if let Some(streaming) = slot.as_mut().filter(|s| s.handed.is_some_and(|at| at <= then)) {
+            streaming.cx.reason = Some(Reason::SlowClient);
+            *slot = None;
         }
     }
 }
@@ -355,18 +432,23 @@ impl Streaming {
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
+        self.handed = None;
         if !self.attempt.is_sent()
-            && let Poll::Ready(Err(_)) =
+            && let Poll::Ready(Err(fault)) =
                 self.attempt.poll_upload(cx, &mut self.cx.tap.tee(&mut self.body))
         {
-            return Poll::Ready(Some(Err(BrokenOff(Reason::ClientGone))));
+            return Poll::Ready(Some(Err(self.broke(fault))));
         }
-        match self.attempt.poll_piece(cx) {
+        let came = self.attempt.poll_piece(cx);
+        if came.is_ready() {
+            self.waiting = None;
+        }
+        match came {
             Poll::Ready(Ok(true)) => {
                 let data = Bytes::copy_from_slice(self.attempt.piece());
                 self.cx.tap.piece(&data);
                 self.cx.bytes_out += data.len() as u64;
-                self.since = clock::now();
+                self.handed = Some(clock::now());
                 if self.attempt.is_complete() && self.attempt.trailers().is_none() {
                     self.finish();
                 }
@@ -379,10 +461,11 @@ impl Streaming {
                 self.trailers_sent = true;
                 Poll::Ready(frame)
             }
-            Poll::Ready(Err(fault)) => Poll::Ready(Some(Err(self.broke(fault.reason())))),
+            Poll::Ready(Err(fault)) => Poll::Ready(Some(Err(self.broke(fault.into())))),
             Poll::Pending => {
-                ready!(self.alarm.poll(cx, self.since + self.patience));
-                Poll::Ready(Some(Err(self.broke(Reason::UpstreamTimeout))))
+                let since = *self.waiting.get_or_insert_with(clock::now);
+                ready!(self.alarm.poll(cx, since + self.patience));
+                Poll::Ready(Some(Err(self.broke(UpstreamFault::Timeout.into()))))
             }
         }
     }
@@ -394,8 +477,13 @@ impl Streaming {
         self.attempt.finish(clock::now());
     }
 
-    fn broke(&mut self, reason: Reason) -> BrokenOff {
-        self.cx.charge(reason);
+    fn broke(&mut self, fault: Fault) -> BrokenOff {
+        let of_upstream = matches!(fault, Fault::Upstream(_));
+        let reason = ProxyError::from(fault).reason;
+        match of_upstream {
+            true => self.cx.charge(reason),
+            false => self.cx.reason = Some(reason),
+        }
         self.cx.close(self.status);
         BrokenOff(reason)
     }

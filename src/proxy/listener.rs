@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use super::connection;
 use super::worker::Worker;
+use crate::certs::CertStore;
 use crate::h1::head::HeadLimits;
 use crate::limits::TARGET_BYTES_MAX;
 use crate::net::{self, Stream};
@@ -23,14 +24,16 @@ pub struct ListenerShared {
     pub plan: ListenerPlan,
     /// For a TLS listener; its certificates are looked up for each handshake.
     pub tls: Option<Arc<rustls::ServerConfig>>,
+    certs: Option<Arc<CertStore>>,
     /// Connections open on all workers, against `max_connections`.
     open: AtomicUsize,
 }
 
 impl ListenerShared {
     /// A listener without connections.
-    pub fn new(plan: ListenerPlan, tls: Option<Arc<rustls::ServerConfig>>) -> Self {
-        Self { plan, tls, open: AtomicUsize::new(0) }
+    pub fn new(plan: ListenerPlan, certs: Option<Arc<CertStore>>) -> Self {
+        let tls = certs.as_ref().map(|certs| certs.server_config());
+        Self { plan, tls, certs, open: AtomicUsize::new(0) }
     }
 
     /// The bounds of a request head.
@@ -56,6 +59,8 @@ pub struct Seat {
     pub listener: Arc<ListenerShared>,
     pub peer: SocketAddr,
     pub id: u64,
+    /// What the client asked for by SNI.
+    server_name: Option<Box<str>>,
 }
 
 impl Seat {
@@ -69,7 +74,17 @@ impl Seat {
         *connections.entry(listener.plan.name.clone()).or_default() += 1;
         drop(connections);
         let id = worker.connection_id();
-        Some(Self { worker: worker.clone(), listener: listener.clone(), peer, id })
+        let (worker, listener) = (worker.clone(), listener.clone());
+        Some(Self { worker, listener, peer, id, server_name: None })
+    }
+
+    /// Whether a request for `host` belongs on this connection: the certificate that the client was
+    /// shown is for it. A client that named nobody in its handshake has said nothing to contradict.
+    pub fn is_for(&self, host: &str) -> bool {
+        let (Some(name), Some(certs)) = (&self.server_name, &self.listener.certs) else {
+            return true;
+        };
+        host.is_empty() || name.eq_ignore_ascii_case(host) || certs.covers(name, host)
     }
 
     /// The client's address, an IPv4 one also when it came by an IPv6 socket.
@@ -128,7 +143,7 @@ fn is_of_one_client(error: &std::io::Error) -> bool {
 
 async fn serve_tls(
     worker: Rc<Worker>,
-    seat: Seat,
+    mut seat: Seat,
     stream: Stream,
     config: Arc<rustls::ServerConfig>,
 ) {
@@ -136,6 +151,7 @@ async fn serve_tls(
     // Boxed: the handshake's state is large and needed once.
     let handshake = Box::pin(tokio::time::timeout(patience, net::accept_tls(stream, config)));
     let Ok(Ok(stream)) = handshake.await else { return };
+    seat.server_name = stream.server_name().map(Box::from);
     if stream.alpn() == Some(b"h2") {
         return Box::pin(super::http2::serve(worker, seat, stream)).await;
     }

@@ -25,6 +25,7 @@ pub(crate) mod pool;
 pub mod record;
 pub mod reply;
 mod respond;
+mod streams;
 mod tunnel;
 pub(crate) mod upstream_h2;
 pub mod worker;
@@ -61,6 +62,9 @@ async fn decide(
     max_body: Option<u64>,
 ) -> Result<Decision, ProxyError> {
     let view = RequestView::from(head);
+    if !seat.is_for(head.host()) {
+        return Err(ProxyError::new(Reason::Misdirected));
+    }
     if let (Framing::Length(length), Some(max)) = (head.framing, max_body)
         && length > max
     {

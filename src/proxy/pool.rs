@@ -24,6 +24,8 @@ pub struct EndpointPool {
     /// Counts connects, so that a name with several addresses is used in turn.
     pub turn: Cell<usize>,
     idle: RefCell<Vec<Idle>>,
+    /// Held while an HTTP/2 connection is made: those who come meanwhile share it.
+    pub h2_connecting: tokio::sync::Mutex<()>,
     /// HTTP/2 connections, shared by requests.
     pub h2: RefCell<Vec<super::upstream_h2::Connection>>,
 }

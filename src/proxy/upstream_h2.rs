@@ -58,7 +58,9 @@ struct Shared {
 #[derive(Debug)]
 pub struct Sender {
     shared: Rc<Shared>,
-    authority_is_tls: bool,
+    is_tls: bool,
+    /// Whether the connection has served others before.
+    reused: bool,
 }
 
 impl Connection {
@@ -70,30 +72,42 @@ impl Connection {
     }
 }
 
-/// A place on an open connection, or on a new one.
+/// A place on an open connection, or on a new one, in `timeout`.
 pub async fn sender(
     endpoint: &Endpoint,
     pool: &EndpointPool,
     load: Rc<VersionLoad>,
     timeout: Duration,
 ) -> Result<Sender, UpstreamFault> {
-    let authority_is_tls = endpoint.tls.is_some();
-    let now = clock::now();
-    {
-        let mut open = pool.h2.borrow_mut();
-        open.retain(|connection| connection.is_open(now));
-        let busy = |connection: &Connection| Rc::strong_count(&connection.sender);
-        let least = open.iter_mut().min_by_key(|connection| busy(connection));
-        if let Some(connection) = least.filter(|c| busy(c) <= STREAMS_PER_CONNECTION) {
-            connection.used = now;
-            return Ok(Sender { shared: connection.sender.clone(), authority_is_tls });
-        }
+    let is_tls = endpoint.tls.is_some();
+    if let Some(sender) = place(pool, is_tls) {
+        return Ok(sender);
     }
-    let connecting = Box::pin(tokio::time::timeout(timeout, connect(endpoint, pool)));
-    let send = connecting.await.map_err(|_| UpstreamFault::ConnectTimeout)??;
-    let shared = Rc::new(Shared { send: RefCell::new(send), _load: pool::Open::new(load) });
-    pool.h2.borrow_mut().push(Connection { sender: shared.clone(), used: now });
-    Ok(Sender { shared, authority_is_tls })
+    let connecting = async {
+        let _turn = pool.h2_connecting.lock().await;
+        // Whoever had the turn before may have made one that serves this request too.
+        if let Some(sender) = place(pool, is_tls) {
+            return Ok(sender);
+        }
+        let send = RefCell::new(connect(endpoint, pool).await?);
+        let shared = Rc::new(Shared { send, _load: pool::Open::new(load) });
+        pool.h2.borrow_mut().push(Connection { sender: shared.clone(), used: clock::now() });
+        Ok(Sender { shared, is_tls, reused: false })
+    };
+    let connected = Box::pin(tokio::time::timeout(timeout, connecting)).await;
+    connected.unwrap_or(Err(UpstreamFault::ConnectTimeout))
+}
+
+/// A place on the least busy connection that is open.
+fn place(pool: &EndpointPool, is_tls: bool) -> Option<Sender> {
+    let now = clock::now();
+    let mut open = pool.h2.borrow_mut();
+    open.retain(|connection| connection.is_open(now));
+    let busy = |connection: &Connection| Rc::strong_count(&connection.sender);
+    let least = open.iter_mut().min_by_key(|connection| busy(connection));
+    let connection = least.filter(|connection| busy(connection) <= STREAMS_PER_CONNECTION)?;
+    connection.used = now;
+    Some(Sender { shared: connection.sender.clone(), is_tls, reused: true })
 }
 
 async fn connect(
@@ -130,6 +144,9 @@ struct Slot {
     frame: Option<Frame<Bytes>>,
     ended: bool,
     empty: bool,
+    /// hyper has asked for the body: the stream was begun. Until then nothing is read from the
+    /// client, so that a request that was never begun can be begun elsewhere.
+    wanted: bool,
     pulled: Option<Waker>,
     filled: Option<Waker>,
     gone: bool,
@@ -144,6 +161,11 @@ impl Body for UpBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, std::io::Error>>> {
         let mut slot = self.0.borrow_mut();
+        if !std::mem::replace(&mut slot.wanted, true)
+            && let Some(waker) = slot.pulled.take()
+        {
+            waker.wake();
+        }
         if let Some(frame) = slot.frame.take() {
             if let Some(waker) = slot.pulled.take() {
                 waker.wake();
@@ -182,6 +204,9 @@ pub struct H2Exchange {
     piece: Bytes,
     trailers: Fields,
     sent: u64,
+    /// Something of the request body was taken from the client.
+    touched: bool,
+    reused: bool,
     complete: bool,
 }
 
@@ -203,7 +228,7 @@ impl H2Exchange {
     ) -> Self {
         let empty = framing == Framing::None;
         let slot = Rc::new(RefCell::new(Slot { ended: empty, empty, ..Slot::default() }));
-        let request = request_of(&head, sender.authority_is_tls, UpBody(slot.clone()));
+        let request = request_of(&head, sender.is_tls, UpBody(slot.clone()));
         let answering = request.map(|request| {
             let answering = sender.shared.send.borrow_mut().send_request(request);
             Box::pin(answering) as Answering
@@ -220,6 +245,8 @@ impl H2Exchange {
             piece: Bytes::new(),
             trailers: Fields::default(),
             sent: 0,
+            touched: false,
+            reused: sender.reused,
             complete: false,
         }
     }
@@ -250,11 +277,13 @@ impl H2Exchange {
             if slot.ended {
                 return Poll::Ready(Ok(()));
             }
-            if slot.frame.is_some() {
+            if slot.frame.is_some() || !slot.wanted {
                 slot.pulled = Some(cx.waker().clone());
                 return Poll::Pending;
             }
-            match ready!(body.poll_data(cx)).map_err(Fault::from)? {
+            let came = ready!(body.poll_data(cx)).map_err(Fault::from)?;
+            self.touched = true;
+            match came {
                 Progress::Data => {
                     let data = Bytes::copy_from_slice(body.data());
                     body.consume(data.len());
@@ -283,11 +312,7 @@ impl H2Exchange {
         };
         let response = match ready!(answering.as_mut().poll(cx)) {
             Ok(response) => response,
-            // Cancelled: the connection had ended before the stream began.
-            Err(error) if error.is_canceled() => {
-                return Poll::Ready(Err(UpstreamFault::Connect(std::io::Error::other(error))));
-            }
-            Err(_) => return Poll::Ready(Err(UpstreamFault::Broken("stream_failed"))),
+            Err(error) => return Poll::Ready(Err(self.fault_of(&error))),
         };
         self.answering = None;
         let (parts, incoming) = response.into_parts();
@@ -307,6 +332,22 @@ impl H2Exchange {
         self.complete = bodiless || incoming.is_end_stream();
         self.incoming = Some(incoming);
         Poll::Ready(Ok(()))
+    }
+
+    /// What a stream that ended without an answer says about a second try.
+    fn fault_of(&self, error: &hyper::Error) -> UpstreamFault {
+        let cause = std::error::Error::source(error).and_then(|cause| cause.downcast_ref());
+        let is_reset = cause.is_some_and(h2::Error::is_reset);
+        let unprocessed = error.is_canceled()
+            || cause.is_some_and(|cause: &h2::Error| {
+                let refused = cause.reason() == Some(h2::Reason::REFUSED_STREAM);
+                cause.is_remote() && (cause.is_go_away() || (cause.is_reset() && refused))
+            });
+        match (unprocessed, is_reset) {
+            (true, _) if !self.touched => UpstreamFault::Unprocessed,
+            (_, false) if self.reused => UpstreamFault::Stale,
+            _ => UpstreamFault::Broken("stream_failed"),
+        }
     }
 
     /// See [`super::exchange::Exchange::poll_piece`].

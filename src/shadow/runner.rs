@@ -298,7 +298,9 @@ fn miss_of(fault: UpstreamFault) -> Miss {
         UpstreamFault::NoEndpoint => Miss::NoEndpoint,
         UpstreamFault::Connect(_) => Miss::Unreachable,
         UpstreamFault::ConnectTimeout | UpstreamFault::Timeout => Miss::Timeout,
-        UpstreamFault::Stale | UpstreamFault::Broken(_) => Miss::Broken,
+        UpstreamFault::Stale | UpstreamFault::Unprocessed | UpstreamFault::Broken(_) => {
+            Miss::Broken
+        }
         UpstreamFault::Malformed(_) => Miss::Malformed,
     }
 }

@@ -51,6 +51,9 @@ impl Gauges {
 /// Metrics and recent outcomes.
 #[derive(Debug)]
 pub struct Telemetry {
+    /// Held from asking the workers until what they gave is in the books: whoever reads the books
+    /// in between would miss it.
+    collecting: tokio::sync::Mutex<()>,
     books: Mutex<Books>,
 }
 
@@ -64,7 +67,7 @@ impl Telemetry {
     /// Empty books. `bounds` are the duration buckets in seconds.
     pub fn new(bounds: &[f64], now: Instant) -> Self {
         let books = Books { metrics: Metrics::new(bounds), outcomes: Outcomes::new(now) };
-        Self { books: Mutex::new(books) }
+        Self { collecting: tokio::sync::Mutex::default(), books: Mutex::new(books) }
     }
 
     /// Collects until the process ends, so that workers' sums stay small and rates stay fresh.
@@ -79,6 +82,7 @@ impl Telemetry {
 
     /// Takes every worker's sums into the books; returns the gauges as they are now.
     pub async fn collect(&self, control: &Control) -> Gauges {
+        let _turn = self.collecting.lock().await;
         let all = control.collect().await;
         let mut gauges = Gauges::default();
         let now = clock::now();

@@ -54,7 +54,7 @@ metrics! {
     WEIGHT = Gauge "tidegate_traffic_weight" ["service", "version"]
         "Share of the split in percent.";
     HEALTHY = Gauge "tidegate_endpoint_healthy" ["service", "version", "endpoint"]
-        "Whether an endpoint can take requests.";
+        "Whether an endpoint is healthy, whether or not it drains.";
     UPSTREAM_CONNECTIONS = Gauge "tidegate_upstream_connections" ["service", "version"]
         "Open connections to upstreams.";
     RETRIES = Counter "tidegate_retries_total" ["service", "version", "reason"]

@@ -19,6 +19,8 @@ use crate::net;
 use crate::plan::HealthPlan;
 use crate::snapshot::Snapshot;
 
+/// How soon a name that had no address is looked at again: nobody can say yet how it does.
+const UNRESOLVED: Duration = Duration::from_millis(20);
 /// How soon a new endpoint is looked at again: it should be live at once.
 const ADDING: Duration = Duration::from_millis(200);
 
@@ -39,6 +41,7 @@ impl std::fmt::Debug for Prober {
 
 #[derive(Debug)]
 struct Probe {
+    endpoint: Arc<Endpoint>,
     plan: HealthPlan,
     task: JoinHandle<()>,
     /// Whether it has looked once.
@@ -75,20 +78,23 @@ impl Prober {
             probes.entry(key.clone()).or_insert_with(|| {
                 let (tell, looked) = watch::channel(false);
                 let (hear, kept) = (self.hear.clone(), plan.clone());
+                let probed = endpoint.clone();
                 let task = tokio::spawn(async move {
                     let hear = |endpoint: &Endpoint, status| hear(&key.1, &key.2, endpoint, status);
-                    follow(&endpoint, &plan, hear, tell).await;
+                    follow(&probed, &plan, hear, tell).await;
                 });
-                Probe { plan: kept, task, looked }
+                Probe { endpoint, plan: kept, task, looked }
             });
         }
     }
 
-    /// Waits until every probe has looked once, for at most `bound`.
+    /// Waits until every probe has looked once, for at most `bound`; not for names that have no
+    /// address by now.
     pub async fn first_round(&self, bound: Duration) {
         let all: Vec<_> = {
             let probes = self.probes.lock().unwrap_or_else(PoisonError::into_inner);
-            probes.values().map(|probe| probe.looked.clone()).collect()
+            let resolved = |probe: &&Probe| !probe.endpoint.addresses().is_empty();
+            probes.values().filter(resolved).map(|probe| probe.looked.clone()).collect()
         };
         let wait = async {
             for mut looked in all {
@@ -111,6 +117,10 @@ async fn follow(
     let mut random = fastrand::Rng::with_seed(crate::clock::seed());
     let mut streak = 0i64;
     loop {
+        if endpoint.addresses().is_empty() {
+            tokio::time::sleep(UNRESOLVED).await;
+            continue;
+        }
         let probe = tokio::time::timeout(plan.timeout, probe(endpoint, plan)).await;
         let passed = matches!(probe, Ok(Ok(())));
         streak = match passed {

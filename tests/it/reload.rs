@@ -31,6 +31,66 @@ async fn an_edit_by_rename_is_seen() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_link_that_is_swapped_is_seen() {
+    use std::os::unix::fs::symlink;
+    let rig = Rig::blue_green().await;
+    let place = rig.place.path();
+    let text = std::fs::read_to_string(rig.config()).unwrap();
+    let swap = |folder: &str, text: &str| {
+        std::fs::create_dir(place.join(folder)).unwrap();
+        std::fs::write(place.join(folder).join("tidegate.toml"), text).unwrap();
+        symlink(folder, place.join("..next")).unwrap();
+        std::fs::rename(place.join("..next"), place.join("..data")).unwrap();
+    };
+    // As Kubernetes mounts it: the file is a link through a link, and only the latter is replaced.
+    swap("..1", &text);
+    symlink("..data/tidegate.toml", place.join("link")).unwrap();
+    std::fs::rename(place.join("link"), rig.config()).unwrap();
+    for (n, green) in [(2, 1), (3, 7)] {
+        let weights = format!("blue = 1, green = {green}");
+        swap(&format!("..{n}"), &text.replace("blue = 100, green = 0", &weights));
+        std::fs::remove_dir_all(place.join(format!("..{}", n - 1))).unwrap();
+        rig.until("the edit is live", || weights_are(&rig, 1, green)).await;
+    }
+    rig.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_folder_is_one_configuration_and_each_of_its_files_is_followed() {
+    let rig = Rig::build()
+        .version("blue", says("blue"))
+        .version("green", says("green"))
+        .weights("blue = 100, green = 0")
+        .folder()
+        .start()
+        .await;
+    let file = |name: &str| rig.config().join(name);
+    let edit = |name: &str, from: &str, to: &str| {
+        let text = std::fs::read_to_string(file(name)).unwrap();
+        assert!(text.contains(from), "{text}");
+        std::fs::write(file(name), text.replace(from, to)).unwrap();
+    };
+    let status_is = |path: &'static str, status: u16| {
+        let rig = &rig;
+        move || async move { rig.get(path).await.status == status }
+    };
+    assert_eq!(rig.get("/").await.text(), "blue");
+    edit("base.toml", "blue = 100, green = 0", "blue = 0, green = 5");
+    rig.until("one file's edit is live", || weights_are(&rig, 0, 5)).await;
+    edit("routes.toml", "name = \"all\"", "name = \"all\"\npath = \"/a\"");
+    rig.until("the other's is too", status_is("/b", 404)).await;
+    let more = "[[route]]\nname = \"more\"\nservice = \"shop\"\npath = \"/b\"\n";
+    std::fs::write(file("more.toml"), more).unwrap();
+    rig.until("a file that comes is read", status_is("/b", 200)).await;
+    std::fs::write(file("notes.txt"), "not = [toml").unwrap();
+    std::fs::remove_file(file("more.toml")).unwrap();
+    rig.until("a file that goes is forgotten", status_is("/b", 404)).await;
+    assert_eq!(rig.get("/a").await.text(), "green");
+    assert_eq!(rig.metric("tidegate_config_valid", &[]).await, 1.0);
+    rig.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_invalid_edit_changes_nothing_and_is_shown_until_mended() {
     let rig = Rig::blue_green().await;
     rig.edit(|text| text.replace("green = 0", "grene = 5"));

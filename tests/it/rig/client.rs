@@ -6,15 +6,19 @@ use std::time::Duration;
 use serde_json::Value;
 use tidegate::h1::body::Decoder;
 use tidegate::h1::head::{HeadLimits, Method, ResponseHead};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 const PATIENCE: Duration = Duration::from_secs(10);
 const LIMITS: HeadLimits = HeadLimits { bytes: 65_536, fields: 100, target: 0 };
 
+/// What a connection is made of.
+pub trait Wire: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Wire for T {}
+
 /// One connection.
 pub struct Client {
-    stream: TcpStream,
+    stream: Box<dyn Wire>,
     host: String,
     buffer: Vec<u8>,
 }
@@ -60,7 +64,12 @@ impl Client {
     /// Connects; `None` when nobody listens.
     pub async fn try_connect(address: SocketAddr) -> Option<Self> {
         let stream = TcpStream::connect(address).await.ok()?;
-        Some(Self { stream, host: address.to_string(), buffer: Vec::new() })
+        Some(Self::over(stream, &address.to_string()))
+    }
+
+    /// Speaks over a connection that is there, for this host.
+    pub fn over(stream: impl Wire + 'static, host: &str) -> Self {
+        Self { stream: Box::new(stream), host: host.to_owned(), buffer: Vec::new() }
     }
 
     /// A request with a body and its answer; `None` when the connection ends before it is whole.

@@ -2,6 +2,8 @@
 
 pub mod binary;
 mod client;
+mod h2;
+mod tls;
 mod version;
 
 use std::fmt::Write as _;
@@ -14,6 +16,8 @@ use serde_json::Value;
 use tidegate::app::App;
 
 pub use self::client::{Answer, Client};
+pub use self::h2::{H2Client, H2Version, fed, text};
+pub use self::tls::{Identity, connect_tls};
 pub use self::version::{Script, Version, says};
 
 /// Nothing in a test takes as long as this; waiting longer is a failure with a name.
@@ -25,16 +29,22 @@ pub struct Rig {
     pub web: SocketAddr,
     pub admin: SocketAddr,
     pub place: tempfile::TempDir,
+    folder: bool,
     versions: Vec<(String, Version)>,
 }
 
 /// What a rig is made of.
 pub struct Builder {
     versions: Vec<(String, Version)>,
+    /// Every endpoint by its version, in order.
+    endpoints: Vec<(String, SocketAddr)>,
     weights: String,
     service: String,
     rest: String,
     version_keys: String,
+    listener: String,
+    files: Vec<(String, String)>,
+    folder: bool,
 }
 
 impl Rig {
@@ -42,10 +52,14 @@ impl Rig {
     pub fn build() -> Builder {
         Builder {
             versions: Vec::new(),
+            endpoints: Vec::new(),
             weights: String::new(),
             service: String::new(),
             rest: String::new(),
             version_keys: String::new(),
+            listener: String::new(),
+            files: Vec::new(),
+            folder: false,
         }
     }
 
@@ -59,9 +73,18 @@ impl Rig {
             .await
     }
 
-    /// The configuration file.
+    /// The configuration file, or the folder.
     pub fn config(&self) -> PathBuf {
-        self.place.path().join("tidegate.toml")
+        self.place.path().join(if self.folder { "conf.d" } else { "tidegate.toml" })
+    }
+
+    fn choose_other_ports(&mut self) {
+        let old = [self.web, self.admin].map(|address| format!("\"{address}\""));
+        (self.web, self.admin) = (free_port(), free_port());
+        let file = if self.folder { self.config().join("base.toml") } else { self.config() };
+        let text = std::fs::read_to_string(&file).unwrap();
+        let text = text.replace(&old[0], &format!("\"{}\"", self.web));
+        std::fs::write(file, text.replace(&old[1], &format!("\"{}\"", self.admin))).unwrap();
     }
 
     /// Rewrites the configuration in place.
@@ -178,14 +201,24 @@ impl Rig {
 impl Builder {
     /// A version behind the proxy.
     pub fn version(mut self, name: &str, script: Script) -> Self {
-        self.versions.push((name.to_owned(), Version::start(script)));
+        let version = Version::start(script);
+        self.endpoints.push((name.to_owned(), version.address));
+        self.versions.push((name.to_owned(), version));
+        self
+    }
+
+    /// A version whose endpoint the test keeps itself.
+    pub fn at(mut self, name: &str, address: SocketAddr) -> Self {
+        self.endpoints.push((name.to_owned(), address));
         self
     }
 
     /// A version with several endpoints, named `NAME/0`, `NAME/1` in the rig.
     pub fn endpoints(mut self, name: &str, scripts: Vec<Script>) -> Self {
         for (place, script) in scripts.into_iter().enumerate() {
-            self.versions.push((format!("{name}/{place}"), Version::start(script)));
+            let version = Version::start(script);
+            self.endpoints.push((name.to_owned(), version.address));
+            self.versions.push((format!("{name}/{place}"), version));
         }
         self
     }
@@ -214,32 +247,48 @@ impl Builder {
         self
     }
 
+    /// More keys of the listener.
+    pub fn listener(mut self, keys: &str) -> Self {
+        writeln!(self.listener, "{keys}").unwrap();
+        self
+    }
+
+    /// A file beside the configuration.
+    pub fn file(mut self, name: &str, text: &str) -> Self {
+        self.files.push((name.to_owned(), text.to_owned()));
+        self
+    }
+
+    /// A certificate and its key beside the configuration: `NAME.pem` and `NAME.key`.
+    pub fn identity(self, name: &str, identity: &Identity) -> Self {
+        self.file(&format!("{name}.pem"), &identity.cert)
+            .file(&format!("{name}.key"), &identity.key)
+    }
+
+    /// As a folder: the routes in `conf.d/routes.toml`, all else in `conf.d/base.toml`.
+    pub fn folder(mut self) -> Self {
+        self.folder = true;
+        self
+    }
+
     /// Starts the proxy.
     pub async fn start(self) -> Rig {
         let (web, admin) = (free_port(), free_port());
         let place = tempfile::tempdir().unwrap();
         let mut text = format!(
             "[server]\nworkers = 2\n[admin]\naddress = \"{admin}\"\n[log]\naccess = false\nlevel = \"off\"\n\
-             [[listener]]\nname = \"web\"\naddress = \"{web}\"\n[service.shop]\n"
+             [[listener]]\nname = \"web\"\naddress = \"{web}\"\n{}[service.shop]\n",
+            self.listener
         );
         if !self.weights.is_empty() {
             writeln!(text, "weights = {{ {} }}", self.weights).unwrap();
         }
         text += &self.service;
-        let mut names: Vec<&str> = self
-            .versions
-            .iter()
-            .map(|(name, _)| name.split('/').next().unwrap_or_default())
-            .collect();
+        let mut names: Vec<&str> = self.endpoints.iter().map(|(name, _)| name.as_str()).collect();
         names.dedup();
         for name in names {
-            let of = |other: &str| other.split('/').next() == Some(name);
-            let endpoints: Vec<_> = self
-                .versions
-                .iter()
-                .filter(|(other, _)| of(other))
-                .map(|(_, version)| format!("\"{}\"", version.address))
-                .collect();
+            let of_it = self.endpoints.iter().filter(|(other, _)| other == name);
+            let endpoints: Vec<_> = of_it.map(|(_, address)| format!("\"{address}\"")).collect();
             writeln!(text, "[service.shop.version.{name}]\nendpoints = [{}]", endpoints.join(", "))
                 .unwrap();
             text += &self.version_keys;
@@ -248,10 +297,31 @@ impl Builder {
         if !text.contains("[[route]]") {
             text += "[[route]]\nname = \"all\"\nservice = \"shop\"\n";
         }
-        std::fs::write(place.path().join("tidegate.toml"), text).unwrap();
-        let mut rig = Rig { app: None, web, admin, place, versions: self.versions };
-        let app = App::start(&rig.config(), |_| None).await;
-        rig.app = Some(app.unwrap_or_else(|error| panic!("{error}")));
+        let (folder, write) = (self.folder, std::fs::write::<PathBuf, &str>);
+        if folder {
+            let (base, routes) = text.split_at(text.find("[[route]]").unwrap());
+            std::fs::create_dir(place.path().join("conf.d")).unwrap();
+            write(place.path().join("conf.d/base.toml"), base).unwrap();
+            write(place.path().join("conf.d/routes.toml"), routes).unwrap();
+        } else {
+            write(place.path().join("tidegate.toml"), &text).unwrap();
+        }
+        for (name, text) in &self.files {
+            std::fs::write(place.path().join(name), text).unwrap();
+        }
+        let mut rig = Rig { app: None, web, admin, place, folder, versions: self.versions };
+        let mut tries = 0;
+        while rig.app.is_none() {
+            match App::start(&rig.config(), |_| None).await {
+                Ok(app) => rig.app = Some(app),
+                // Somebody else was given the port in between.
+                Err(error) if error.to_string().contains("cannot listen") && tries < 5 => {
+                    tries += 1;
+                    rig.choose_other_ports();
+                }
+                Err(error) => panic!("{error}"),
+            }
+        }
         rig
     }
 }

@@ -9,6 +9,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
+use tokio_rustls::TlsAcceptor;
+
+use super::client::Wire;
 
 /// What a version does with each request.
 #[derive(Debug, Clone)]
@@ -23,6 +26,16 @@ pub struct Script {
     gate: Option<Arc<Notify>>,
     then_close: bool,
     silent: bool,
+    tls: Option<Arc<rustls::ServerConfig>>,
+    health: Arc<Health>,
+}
+
+/// What is said to health checks.
+#[derive(Debug, Default)]
+struct Health {
+    /// Status and body; as every other request when there is none.
+    says: Mutex<Option<(u16, String)>>,
+    probes: AtomicU64,
 }
 
 /// Answers 200 with this body.
@@ -36,6 +49,8 @@ pub fn says(body: &str) -> Script {
         gate: None,
         then_close: false,
         silent: false,
+        tls: None,
+        health: Arc::default(),
     }
 }
 
@@ -73,6 +88,18 @@ impl Script {
     /// Closes after each answer; with no answer at all when `raw` is empty.
     pub fn closing(mut self) -> Self {
         self.then_close = true;
+        self
+    }
+
+    /// Answers health checks so.
+    pub fn health(self, status: u16, body: &str) -> Self {
+        *self.health.says.lock().unwrap() = Some((status, body.to_owned()));
+        self
+    }
+
+    /// Speaks TLS.
+    pub fn over_tls(mut self, config: Arc<rustls::ServerConfig>) -> Self {
+        self.tls = Some(config);
         self
     }
 
@@ -120,8 +147,19 @@ impl Version {
                 let (seen, requests, script) = (seen.clone(), requests.clone(), script.clone());
                 let mut alive = alive.clone();
                 tokio::spawn(async move {
+                    let talking = async {
+                        match script.tls.clone() {
+                            None => talk(stream, script, seen, requests).await,
+                            Some(config) => {
+                                let shaken = TlsAcceptor::from(config).accept(stream).await;
+                                if let Ok(stream) = shaken {
+                                    talk(stream, script, seen, requests).await;
+                                }
+                            }
+                        }
+                    };
                     tokio::select! {
-                        () = talk(stream, script, seen, requests) => {}
+                        () = talking => {}
                         _ = alive.wait_for(|alive| !alive) => {}
                     }
                 });
@@ -132,6 +170,17 @@ impl Version {
     /// Requests that came.
     pub fn requests(&self) -> u64 {
         self.requests.load(Ordering::SeqCst)
+    }
+
+    /// Answers health checks so from now on; returns how many came until now.
+    pub fn health(&self, status: u16, body: &str) -> u64 {
+        *self.script.health.says.lock().unwrap() = Some((status, body.to_owned()));
+        self.probes()
+    }
+
+    /// Health checks that came.
+    pub fn probes(&self) -> u64 {
+        self.script.health.probes.load(Ordering::SeqCst)
     }
 
     /// The requests as they came, head and body.
@@ -165,7 +214,7 @@ impl Version {
 }
 
 async fn talk(
-    mut stream: TcpStream,
+    mut stream: impl Wire,
     script: Script,
     seen: Arc<Mutex<Vec<String>>>,
     requests: Arc<AtomicU64>,
@@ -188,12 +237,17 @@ async fn talk(
         if let (Some(gate), false) = (&script.gate, is_probe) {
             gate.notified().await;
         }
+        let mut said = (script.status, script.body.clone());
+        if is_probe {
+            script.health.probes.fetch_add(1, Ordering::SeqCst);
+            said = script.health.says.lock().unwrap().clone().unwrap_or(said);
+        }
+        let (status, body) = said;
         let made = format!(
-            "HTTP/1.1 {} X\r\nContent-Length: {}\r\n{}\r\n{}",
-            script.status,
-            script.body.len(),
+            "HTTP/1.1 {status} X\r\nContent-Length: {}\r\n{}\r\n{}",
+            body.len(),
             script.fields,
-            if is_head { "" } else { &script.body },
+            if is_head { "" } else { &body },
         );
         let bytes = script.raw.clone().filter(|_| !is_probe).unwrap_or(made.into_bytes());
         if stream.write_all(&bytes).await.is_err() || (script.then_close && !is_probe) {
@@ -203,7 +257,7 @@ async fn talk(
 }
 
 /// One request with its body, decoded by length or chunks.
-async fn read_request(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Option<String> {
+async fn read_request(stream: &mut impl Wire, buffer: &mut Vec<u8>) -> Option<String> {
     let mut piece = [0; 16_384];
     loop {
         if let Some(whole) = whole_request(buffer) {

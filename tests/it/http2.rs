@@ -1,0 +1,366 @@
+//! HTTP/2 on both sides: streams instead of connections, the same promises.
+
+use std::sync::Arc;
+
+use http_body_util::BodyExt;
+use tokio::sync::Notify;
+
+use crate::rig::{Builder, H2Client, H2Version, Identity, Rig, connect_tls, fed, says, text};
+
+fn tls(builder: Builder) -> Builder {
+    builder
+        .identity("a", &Identity::of(&["a.test", "b.test"]))
+        .listener("tls = { cert = \"a.pem\", key = \"a.key\" }")
+}
+
+async fn connect(rig: &Rig) -> H2Client {
+    let stream = connect_tls(rig.web, Some("a.test"), &[b"h2"]).await;
+    H2Client::over(stream, "a.test").await
+}
+
+/// A service whose only version speaks HTTP/2 in clear text.
+async fn before(upstream: &H2Version) -> Rig {
+    tls(Rig::build().at("blue", upstream.address).each_version("protocol = \"h2c\"")).start().await
+}
+
+async fn in_flight(rig: &Rig) -> f64 {
+    rig.metric("tidegate_requests_in_flight", &[]).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_of_every_kind_are_answered() {
+    let rig = tls(Rig::build().version("blue", says("blue").fields("X-Own: 1\r\n"))).start().await;
+    let client = connect(&rig).await;
+    let (status, fields, body) = client.get("/a?b").await;
+    assert_eq!((status, body.as_str()), (200, "blue"));
+    assert_eq!(fields["x-own"], "1");
+    assert_eq!(fields["x-tidegate-version"], "blue");
+    assert!(fields.contains_key("x-request-id"));
+    let head = client.begin("HEAD", "/", &[], text("")).await.unwrap();
+    assert_eq!(head.headers()["content-length"], "4");
+    assert!(head.into_body().collect().await.unwrap().to_bytes().is_empty());
+    let post = client.begin("POST", "/p", &[("content-length", "5")], text("hello")).await;
+    assert_eq!(post.unwrap().status(), 200);
+    let post = client.begin("POST", "/c", &[], text("chunk")).await;
+    assert_eq!(post.unwrap().status(), 200);
+    let seen = rig.version("blue").seen();
+    let starts = ["GET /a?b HTTP/1.1\r\nhost: a.test\r\n", "HEAD / ", "POST /p ", "POST /c "];
+    for (request, start) in seen.iter().zip(starts) {
+        assert!(request.starts_with(start), "{request}");
+        assert!(request.contains("via: 2.0 tidegate\r\n"), "{request}");
+        assert!(request.contains("x-forwarded-proto: https\r\n"), "{request}");
+    }
+    assert!(seen[2].contains("content-length: 5\r\n") && seen[2].ends_with("\r\n\r\nhello"));
+    assert!(seen[3].contains("transfer-encoding: chunked\r\n") && seen[3].contains("chunk\r\n"));
+    rig.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_of_another_certificate_is_misdirected() {
+    let rig = tls(Rig::build().version("blue", says("blue"))).start().await;
+    for (host, status) in [("a.test", 200), ("b.test", 200), ("c.test", 421)] {
+        let stream = connect_tls(rig.web, Some("a.test"), &[b"h2"]).await;
+        let client = H2Client::over(stream, host).await;
+        assert_eq!(client.get("/").await.0, status, "{host}");
+    }
+    rig.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bodies_stream_both_ways_at_once() {
+    let upstream = H2Version::start(None);
+    let rig = before(&upstream).await;
+    let client = connect(&rig).await;
+    let (feed, body) = fed();
+    feed.data("first");
+    let mut answer = client.begin("POST", "/echo", &[], body).await.unwrap().into_body();
+    for piece in ["first", "second", "third"] {
+        if piece != "first" {
+            feed.data(piece);
+        }
+        let frame = answer.frame().await.unwrap().unwrap();
+        assert_eq!(frame.into_data().unwrap(), piece);
+    }
+    feed.trailers("x-sum", "3");
+    drop(feed);
+    let frame = answer.frame().await.unwrap().unwrap();
+    assert_eq!(frame.into_trailers().unwrap()["x-sum"], "3");
+    assert!(answer.frame().await.is_none());
+    assert_eq!(upstream.aborted(), 0);
+    rig.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn grpc_passes_with_its_trailers() {
+    let upstream = H2Version::start(None);
+    let rig = before(&upstream).await;
+    let client = connect(&rig).await;
+    let fields = [("te", "trailers"), ("content-type", "application/grpc")];
+    let answer = client.begin("POST", "/grpc", &fields, text("message")).await.unwrap();
+    let whole = answer.into_body().collect().await.unwrap();
+    assert_eq!(whole.trailers().unwrap()["grpc-status"], "0");
+    assert_eq!(whole.to_bytes(), "message");
+    assert_eq!(upstream.field("te").as_deref(), Some("trailers"));
+    rig.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_streams_of_one_connection_are_answered_and_counted_once() {
+    let rig = tls(Rig::build().version("blue", says("blue"))).start().await;
+    let client = connect(&rig).await;
+    let streams: Vec<_> = (0..200)
+        .map(|_| {
+            let client = client.clone();
+            tokio::spawn(async move { client.get("/").await })
+        })
+        .collect();
+    for stream in streams {
+        let (status, _, body) = stream.await.unwrap();
+        assert_eq!((status, body.as_str()), (200, "blue"));
+    }
+    assert_eq!(rig.metric("http_requests_total", &["status=\"200\""]).await, 200.0);
+    assert_eq!(rig.metric("http_requests_total", &[]).await, 200.0);
+    assert_eq!(rig.version("blue").requests(), 200);
+    assert_eq!(rig.metric("tidegate_connections", &[]).await, 1.0);
+    rig.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cutover_moves_the_next_stream_of_an_open_connection() {
+    let gate = Arc::new(Notify::new());
+    let builder = Rig::build()
+        .version("blue", says("blue").behind(&gate))
+        .version("green", says("green"))
+        .weights("blue = 100, green = 0");
+    let rig = tls(builder).start().await;
+    let client = connect(&rig).await;
+    let old = tokio::spawn(client.begin("GET", "/", &[], text("")));
+    rig.until("the stream is at blue", || async { rig.version("blue").requests() == 1 }).await;
+    rig.cutover("green").await;
+    for _ in 0..50 {
+        assert_eq!(client.get("/").await.2, "green");
+    }
+    gate.notify_one();
+    let old = old.await.unwrap().unwrap().into_body().collect().await.unwrap();
+    assert_eq!(old.to_bytes(), "blue", "what was begun is ended where it began");
+    assert_eq!(rig.version("blue").requests(), 1);
+    rig.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_that_its_client_resets_is_reset_upstream_too() {
+    let upstream = H2Version::start(None);
+    let rig = before(&upstream).await;
+    let client = connect(&rig).await;
+
+    let waiting = tokio::spawn(client.begin("GET", "/wait", &[], text("")));
+    rig.until("it is upstream", || async { upstream.requests() == 1 }).await;
+    waiting.abort();
+    rig.until("its abort is seen", || async { upstream.aborted() == 1 }).await;
+    rig.until("it is counted", || async {
+        rig.metric("http_requests_total", &["status=\"499\""]).await == 1.0
+    })
+    .await;
+
+    let (feed, body) = fed();
+    feed.data("half");
+    let mut answer = client.begin("POST", "/echo", &[], body).await.unwrap().into_body();
+    assert_eq!(answer.frame().await.unwrap().unwrap().into_data().unwrap(), "half");
+    feed.abort();
+    rig.until("its abort is seen", || async { upstream.aborted() == 2 }).await;
+    assert!(answer.frame().await.unwrap().is_err());
+
+    let mut answer = client.begin("GET", "/endless", &[], text("")).await.unwrap().into_body();
+    assert_eq!(answer.frame().await.unwrap().unwrap().into_data().unwrap(), "piece");
+    drop(answer);
+    rig.until("its abort is seen", || async { upstream.aborted() == 3 }).await;
+    rig.until("nothing is in flight", || async { in_flight(&rig).await == 0.0 }).await;
+    assert_eq!(rig.metric("http_errors_total", &[]).await, 0.0, "no version is charged for it");
+    assert_eq!(client.get("/next").await.2, "/next", "the connection goes on");
+    rig.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reset_stream_ends_the_http_1_connection_upstream() {
+    let gate = Arc::new(Notify::new());
+    let rig = tls(Rig::build().version("blue", says("blue").behind(&gate))).start().await;
+    let client = connect(&rig).await;
+    let waiting = tokio::spawn(client.begin("GET", "/", &[], text("")));
+    rig.until("it is upstream", || async { rig.version("blue").requests() == 1 }).await;
+    waiting.abort();
+    rig.until("its connection is gone", || async {
+        rig.metric("tidegate_upstream_connections", &["version=\"blue\""]).await == 0.0
+    })
+    .await;
+    assert_eq!(rig.metric("http_requests_total", &["status=\"499\""]).await, 1.0);
+    assert_eq!(in_flight(&rig).await, 0.0);
+    rig.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_clients_share_few_connections_to_an_upstream() {
+    let upstream = H2Version::start(None);
+    let rig =
+        Rig::build().at("blue", upstream.address).each_version("protocol = \"h2c\"").start().await;
+    let mut clients = Vec::new();
+    for _ in 0..80 {
+        let mut client = rig.client().await;
+        clients.push(tokio::spawn(async move { client.get("/wait").await }));
+    }
+    rig.until("all are upstream", || async { upstream.requests() == 80 }).await;
+    let connections = rig.metric("tidegate_upstream_connections", &["version=\"blue\""]).await;
+    // At most one for each of the two workers.
+    assert!(connections <= 2.0, "{connections}");
+    assert_eq!(upstream.connections(), connections as u64);
+    upstream.gate.notify_waiters();
+    for client in clients {
+        assert_eq!(client.await.unwrap().text(), "/wait");
+    }
+    rig.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upstream_that_goes_away_fails_no_request() {
+    let upstream = H2Version::start(None);
+    let rig =
+        Rig::build().at("blue", upstream.address).each_version("protocol = \"h2c\"").start().await;
+    let mut clients = Vec::new();
+    for _ in 0..8 {
+        let mut client = rig.client().await;
+        clients.push(tokio::spawn(async move {
+            for n in 0..100 {
+                let answer = client.get("/").await;
+                assert_eq!(answer.status, 200, "request {n}: {}", answer.text());
+            }
+        }));
+    }
+    while clients.iter().any(|client| !client.is_finished()) {
+        let before = upstream.requests();
+        upstream.go_away();
+        rig.until("requests flow on", || async {
+            upstream.requests() > before + 10 || clients.iter().all(|client| client.is_finished())
+        })
+        .await;
+    }
+    for client in clients {
+        client.await.unwrap();
+    }
+    assert!(upstream.connections() > 2);
+    assert_eq!(rig.metric("http_requests_total", &["status=\"200\""]).await, 800.0);
+    rig.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upstream_by_tls_and_http_2_is_verified() {
+    let identity = Identity::of(&["up.test"]);
+    let cases: [(&[&[u8]], u16); 2] = [(&[b"h2"], 200), (&[b"http/1.1"], 502)];
+    for (alpn, status) in cases {
+        let upstream = H2Version::start(Some(identity.server(alpn)));
+        let rig = Rig::build()
+            .at("blue", upstream.address)
+            .each_version("protocol = \"h2\"\ntls = { ca = \"up.pem\", server_name = \"up.test\" }")
+            .service("retries = { attempts = 0 }")
+            .identity("up", &identity)
+            .start()
+            .await;
+        let answer = rig.get("/name").await;
+        assert_eq!(answer.status, status, "{}", answer.text());
+        rig.finish().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_shutdown_finishes_open_streams() {
+    let upstream = H2Version::start(None);
+    let mut rig = before(&upstream).await;
+    let client = connect(&rig).await;
+    let streams: Vec<_> =
+        (0..5).map(|_| tokio::spawn(client.begin("GET", "/wait", &[], text("")))).collect();
+    rig.until("all are upstream", || async { upstream.requests() == 5 }).await;
+    let (gate, web) = (upstream.gate.clone(), rig.web);
+    let opener = tokio::spawn(async move {
+        while tokio::net::TcpStream::connect(web).await.is_ok() {
+            tokio::task::yield_now().await;
+        }
+        gate.notify_waiters();
+    });
+    rig.stop().await;
+    opener.await.unwrap();
+    for stream in streams {
+        let answer = stream.await.unwrap().expect("an answer");
+        assert_eq!(answer.into_body().collect().await.unwrap().to_bytes(), "/wait");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_without_streams_is_closed_after_a_while() {
+    let builder = Rig::build().version("blue", says("blue"));
+    let rig = tls(builder)
+        .listener("limits.idle_timeout = \"100ms\"\nlimits.header_timeout = \"100ms\"")
+        .start()
+        .await;
+    // This one agrees on HTTP/2 and says nothing; the other has its answer and goes quiet.
+    let silent = connect_tls(rig.web, Some("a.test"), &[b"h2"]).await;
+    let client = connect(&rig).await;
+    assert_eq!(client.get("/").await.0, 200);
+    rig.until("both are closed", || async { rig.metric("tidegate_connections", &[]).await == 0.0 })
+        .await;
+    assert!(client.is_over());
+    drop(silent);
+    rig.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_silent_connection_does_not_delay_a_shutdown() {
+    let mut rig = tls(Rig::build().version("blue", says("blue"))).start().await;
+    let silent = connect_tls(rig.web, Some("a.test"), &[b"h2"]).await;
+    let idle = connect(&rig).await;
+    assert_eq!(idle.get("/").await.0, 200);
+    rig.until("both are counted", || async {
+        rig.metric("tidegate_connections", &[]).await == 2.0
+    })
+    .await;
+    rig.stop().await;
+    drop(silent);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_reads_nothing_keeps_no_upstream() {
+    // More than all windows on the way.
+    let large = "x".repeat(32 * 1024 * 1024);
+    let builder = Rig::build().version("blue", says(&large));
+    let rig = tls(builder).listener("limits.send_timeout = \"100ms\"").start().await;
+    let client = connect(&rig).await;
+    let answer = client.begin("GET", "/", &[], text("")).await.unwrap();
+    assert_eq!(answer.status(), 200);
+    rig.until("it is given up", || async { in_flight(&rig).await == 0.0 }).await;
+    rig.until("its connection is gone", || async {
+        rig.metric("tidegate_upstream_connections", &[]).await == 0.0
+    })
+    .await;
+    assert!(answer.into_body().collect().await.is_err(), "it is reset, never ended");
+    let head = client.begin("HEAD", "/", &[], text("")).await.unwrap();
+    assert_eq!(head.status(), 200, "other streams go on");
+    assert_eq!(rig.metric("http_errors_total", &[]).await, 0.0);
+    rig.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_that_is_cut_fails_only_what_cannot_be_repeated() {
+    let upstream = H2Version::start(None);
+    let rig = before(&upstream).await;
+    let client = connect(&rig).await;
+    assert_eq!(client.get("/warm").await.0, 200);
+    let safe = tokio::spawn(client.begin("GET", "/wait", &[], text("")));
+    let unsafe_one = tokio::spawn(client.begin("POST", "/wait", &[], text("order")));
+    rig.until("both are upstream", || async { upstream.requests() == 3 }).await;
+    upstream.cut();
+    let refused = unsafe_one.await.unwrap().unwrap();
+    assert_eq!(refused.status(), 502, "it may have been served");
+    rig.until("the other is tried again", || async { upstream.requests() == 4 }).await;
+    upstream.gate.notify_waiters();
+    let answer = safe.await.unwrap().unwrap();
+    assert_eq!(answer.into_body().collect().await.unwrap().to_bytes(), "/wait");
+    assert_eq!(upstream.connections(), 2);
+    rig.finish().await;
+}

@@ -1,0 +1,185 @@
+//! TLS on both sides: which certificate is shown, what is agreed on, and what is refused.
+
+use tokio::net::TcpStream;
+
+use crate::rig::{Answer, Builder, Client, Identity, Rig, connect_tls, says};
+
+const TWO_CERTS: &str = "tls = { certs = [{ cert = \"a.pem\", key = \"a.key\" }, \
+                         { cert = \"b.pem\", key = \"b.key\" }] }";
+
+fn two_certs(a: &Identity, b: &Identity) -> Builder {
+    Rig::build().version("blue", says("blue")).identity("a", a).identity("b", b).listener(TWO_CERTS)
+}
+
+async fn shows(rig: &Rig, name: Option<&str>, identity: &Identity) -> bool {
+    identity.is_shown(&connect_tls(rig.web, name, &[]).await)
+}
+
+fn replace(rig: &Rig, name: &str, text: &str) {
+    let next = rig.place.path().join("next.tmp");
+    std::fs::write(&next, text).unwrap();
+    std::fs::rename(&next, rig.place.path().join(name)).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_name_asked_for_chooses_the_certificate_and_the_first_is_for_the_rest() {
+    let (a, b) = (Identity::of(&["a.test", "*.wild.test"]), Identity::of(&["b.test"]));
+    let rig = two_certs(&a, &b).start().await;
+    let cases = [
+        (Some("a.test"), &a),
+        (Some("b.test"), &b),
+        (Some("B.Test"), &b),
+        (Some("x.wild.test"), &a),
+        (Some("other.test"), &a),
+        (None, &a),
+    ];
+    for (name, expect) in cases {
+        let stream = connect_tls(rig.web, name, &[]).await;
+        assert!(expect.is_shown(&stream), "{name:?}");
+        let mut client = Client::over(stream, name.unwrap_or("a.test"));
+        assert_eq!(client.get("/").await.text(), "blue", "{name:?}");
+        assert_eq!(client.get("/").await.text(), "blue", "{name:?}, kept alive");
+    }
+    let seen = rig.version("blue").seen().join("");
+    assert!(seen.contains("x-forwarded-proto: https\r\n"), "{seen}");
+    rig.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn http_2_is_spoken_with_those_who_offer_it() {
+    let a = Identity::of(&["a.test"]);
+    let rig = two_certs(&a, &a).start().await;
+    let cases = [
+        (vec!["h2", "http/1.1"], Some("h2")),
+        (vec!["http/1.1", "h2"], Some("h2")),
+        (vec!["http/1.1"], Some("http/1.1")),
+        (vec![], None),
+    ];
+    for (offered, expect) in cases {
+        let offered: Vec<_> = offered.into_iter().map(str::as_bytes).collect();
+        let expect = expect.map(str::as_bytes);
+        let stream = connect_tls(rig.web, Some("a.test"), &offered).await;
+        assert_eq!(stream.get_ref().1.alpn_protocol(), expect, "{offered:?}");
+    }
+    rig.finish().await;
+}
+
+async fn get(client: &mut Client, host: &str) -> Answer {
+    client.send(format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n").as_bytes()).await;
+    client.answer("GET").await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_that_the_certificate_does_not_cover_is_misdirected() {
+    let (a, b) = (Identity::of(&["a.test", "*.wild.test"]), Identity::of(&["b.test"]));
+    let rig = two_certs(&a, &b).start().await;
+    let cases = [
+        (Some("a.test"), "a.test", 200),
+        (Some("a.test"), "A.test.:443", 200),
+        (Some("a.test"), "x.wild.test", 200),
+        (Some("a.test"), "b.test", 421),
+        (Some("a.test"), "127.0.0.1", 421),
+        (Some("b.test"), "a.test", 421),
+        // Nobody else has its certificate: the first stands in, and the names agree.
+        (Some("other.test"), "other.test", 200),
+        (Some("other.test"), "a.test", 200),
+        (Some("other.test"), "b.test", 421),
+        // Without a name the client has not said what it expects.
+        (None, "b.test", 200),
+    ];
+    for (name, host, status) in cases {
+        let mut client = Client::over(connect_tls(rig.web, name, &[]).await, host);
+        let answer = get(&mut client, host).await;
+        assert_eq!(answer.status, status, "{name:?} {host}");
+        if status == 421 {
+            assert_eq!(answer.json()["type"], "urn:tidegate:reason:misdirected");
+            let again = get(&mut client, name.unwrap()).await;
+            assert_eq!(again.status, 200, "{name:?}: the connection goes on");
+        }
+    }
+    let counted = rig.metric("tidegate_local_replies_total", &["misdirected"]).await;
+    assert_eq!(counted, 4.0);
+    rig.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn replaced_certificates_are_shown_and_open_connections_live_on() {
+    let (a, b) = (Identity::of(&["a.test"]), Identity::of(&["b.test"]));
+    let rig = two_certs(&a, &b).start().await;
+    let mut open = Client::over(connect_tls(rig.web, Some("a.test"), &[]).await, "a.test");
+    assert_eq!(open.get("/").await.status, 200);
+    let next = Identity::of(&["a.test"]);
+    // In between the key does not fit the certificate: the old pair stays.
+    replace(&rig, "a.pem", &next.cert);
+    replace(&rig, "a.key", &next.key);
+    rig.until("the new certificate is shown", || shows(&rig, Some("a.test"), &next)).await;
+    assert_eq!(open.get("/").await.text(), "blue");
+    rig.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broken_certificate_keeps_the_old_one() {
+    let (a, b) = (Identity::of(&["a.test"]), Identity::of(&["b.test"]));
+    let rig = two_certs(&a, &b).start().await;
+    let next = Identity::of(&["b.test"]);
+    replace(&rig, "a.pem", "-----BEGIN CERTIFICATE-----\nnonsense\n");
+    replace(&rig, "b.key", &next.key);
+    replace(&rig, "b.pem", &next.cert);
+    rig.until("the sound one is shown", || shows(&rig, Some("b.test"), &next)).await;
+    assert!(shows(&rig, Some("a.test"), &a).await);
+    let mended = Identity::of(&["a.test"]);
+    replace(&rig, "a.key", &mended.key);
+    replace(&rig, "a.pem", &mended.cert);
+    rig.until("the mended one is shown", || shows(&rig, Some("a.test"), &mended)).await;
+    rig.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upstreams_certificate_is_verified() {
+    let (up, stranger) = (Identity::of(&["up.test"]), Identity::of(&["up.test"]));
+    let cases = [
+        ("trusted", "tls = { ca = \"up.pem\", server_name = \"up.test\" }", 200),
+        ("of a stranger", "tls = { ca = \"stranger.pem\", server_name = \"up.test\" }", 502),
+        ("for another name", "tls = { ca = \"up.pem\", server_name = \"down.test\" }", 502),
+        ("for a name, not the address", "tls = { ca = \"up.pem\" }", 502),
+    ];
+    for (what, keys, status) in cases {
+        let rig = Rig::build()
+            .version("blue", says("blue").over_tls(up.server(&[b"http/1.1"])))
+            .each_version(&format!("protocol = \"https\"\n{keys}"))
+            .service("retries = { attempts = 0 }")
+            .identity("up", &up)
+            .identity("stranger", &stranger)
+            .start()
+            .await;
+        let answer = rig.get("/").await;
+        assert_eq!(answer.status, status, "{what}: {}", answer.text());
+        if status == 502 {
+            assert_eq!(answer.json()["type"], "urn:tidegate:reason:upstream_unreachable");
+            let port = rig.version("blue").address.port().to_string();
+            for leak in [&port, "certificate", "up.test", "Issuer"] {
+                assert!(!answer.text().contains(leak), "{what}: {}", answer.text());
+            }
+            assert_eq!(rig.version("blue").requests(), 0, "{what}");
+        }
+        rig.finish().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_shakes_no_hands_is_closed() {
+    let a = Identity::of(&["a.test"]);
+    let rig = two_certs(&a, &a).listener("limits.handshake_timeout = \"100ms\"").start().await;
+    for first in [&b""[..], b"\x16\x03\x01", b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"] {
+        let stream = TcpStream::connect(rig.web).await.unwrap();
+        let mut client = Client::over(stream, "a.test");
+        client.send(first).await;
+        let rest = client.rest().await;
+        assert!(!rest.starts_with(b"HTTP/"), "{first:?}: {rest:?}");
+    }
+    rig.until("no connection is left", || async {
+        rig.metric("tidegate_connections", &[]).await == 0.0
+    })
+    .await;
+    rig.finish().await;
+}

@@ -21,7 +21,7 @@ use crate::net;
 use crate::operations::reload::ReloadError;
 use crate::phase::Phase;
 use crate::plan::ListenerPlan;
-use crate::proxy::listener::{ListenerShared, Tls};
+use crate::proxy::listener::ListenerShared;
 use crate::proxy::record::AccessLog;
 use crate::proxy::worker::{Command, Shared, WorkerHandle};
 use crate::revision::change::changes;
@@ -319,11 +319,7 @@ fn bind(plan: &ListenerPlan, workers: usize) -> Result<Bound, String> {
 
 fn open(plan: &ListenerPlan) -> Result<Open, String> {
     let certs = plan.tls.as_ref().map(CertStore::open).transpose()?.map(Arc::new);
-    let tls = certs.clone().map(|certs| Tls {
-        config: certs.server_config(),
-        covers: Box::new(move |name, host| certs.covers(name, host)),
-    });
-    Ok(Open { shared: Arc::new(ListenerShared::new(plan.clone(), tls)), certs })
+    Ok(Open { shared: Arc::new(ListenerShared::new(plan.clone(), certs.clone())), certs })
 }
 
 async fn shadows_task(shared: Arc<Shared>, comparisons: crate::shadow::Comparisons) {

@@ -167,6 +167,5 @@ pub const UPSTREAM_FIELDS_MAX: usize = 512;
 pub const PROBE_BODY_BYTES_MAX: usize = 64 * 1024;
 /// Events of the file system that may wait to be looked at; more of them say nothing new.
 pub const FILE_EVENTS_WAITING_MAX: usize = 256;
-/// How long an HTTP/2 client without open streams may take to hear that it should leave: after that
-/// its connection is closed, so that one that answers nothing holds up no shutdown.
+/// How long an HTTP/2 client without open streams may take to hear that it should leave.
 pub const H2_LEAVE_MAX: Duration = Duration::from_secs(2);

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use super::connection;
 use super::worker::Worker;
+use crate::certs::CertStore;
 use crate::h1::head::HeadLimits;
 use crate::limits::TARGET_BYTES_MAX;
 use crate::net::{self, Stream};
@@ -17,35 +18,22 @@ use crate::plan::ListenerPlan;
 /// Wait after `accept` fails for want of descriptors or memory: trying at once would spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
 
-/// Whether the certificate that is shown for the first name is for the second too.
-pub type Covers = Box<dyn Fn(&str, &str) -> bool + Send + Sync>;
-
-/// What a TLS listener serves by.
-pub struct Tls {
-    /// Looks certificates up for each handshake.
-    pub config: Arc<rustls::ServerConfig>,
-    pub covers: Covers,
-}
-
-impl std::fmt::Debug for Tls {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Tls").finish_non_exhaustive()
-    }
-}
-
 /// What the workers' sockets of one listener share.
 #[derive(Debug)]
 pub struct ListenerShared {
     pub plan: ListenerPlan,
-    pub tls: Option<Tls>,
+    /// For a TLS listener; its certificates are looked up for each handshake.
+    pub tls: Option<Arc<rustls::ServerConfig>>,
+    certs: Option<Arc<CertStore>>,
     /// Connections open on all workers, against `max_connections`.
     open: AtomicUsize,
 }
 
 impl ListenerShared {
     /// A listener without connections.
-    pub fn new(plan: ListenerPlan, tls: Option<Tls>) -> Self {
-        Self { plan, tls, open: AtomicUsize::new(0) }
+    pub fn new(plan: ListenerPlan, certs: Option<Arc<CertStore>>) -> Self {
+        let tls = certs.as_ref().map(|certs| certs.server_config());
+        Self { plan, tls, certs, open: AtomicUsize::new(0) }
     }
 
     /// The bounds of a request head.
@@ -93,10 +81,10 @@ impl Seat {
     /// Whether a request for `host` belongs on this connection: the certificate that the client was
     /// shown is for it. A client that named nobody in its handshake has said nothing to contradict.
     pub fn is_for(&self, host: &str) -> bool {
-        let (Some(name), Some(tls)) = (&self.server_name, &self.listener.tls) else {
+        let (Some(name), Some(certs)) = (&self.server_name, &self.listener.certs) else {
             return true;
         };
-        host.is_empty() || name.eq_ignore_ascii_case(host) || (tls.covers)(name, host)
+        host.is_empty() || name.eq_ignore_ascii_case(host) || certs.covers(name, host)
     }
 
     /// The client's address, an IPv4 one also when it came by an IPv6 socket.
@@ -132,7 +120,7 @@ pub async fn run(worker: Rc<Worker>, socket: TcpListener, rules: Rc<RefCell<Arc<
                         tokio::task::spawn_local(connection::serve(worker.clone(), seat, stream))
                     }
                     Some(tls) => {
-                        let tls = tls.config.clone();
+                        let tls = tls.clone();
                         tokio::task::spawn_local(serve_tls(worker.clone(), seat, stream, tls))
                     }
                 }),

@@ -152,7 +152,7 @@ const IMPORTS: &[(&str, &str)] = &[
     ("config", "diff h1 limits name plan route snapshot split traffic upstream weight"),
     ("revision", "h1 limits name plan snapshot split traffic weight"),
     ("shadow", "clock diff h1 limits name net proxy snapshot traffic upstream"),
-    ("proxy", "clock h1 limits name net plan revision route shadow snapshot split upstream"),
+    ("proxy", "certs clock h1 limits name net plan revision route shadow snapshot split upstream"),
     ("explain", "h1 limits name plan proxy route snapshot split upstream"),
     ("control", "clock config limits name proxy revision snapshot traffic"),
     ("operations", "config control name plan revision snapshot telemetry traffic upstream weight"),

@@ -42,38 +42,38 @@ impl Known {
     pub fn of(name: &[u8]) -> Self {
         let Some(first) = name.first() else { return Self::Other };
         // Length and first letter leave one candidate at most: most names cost no comparison.
-        let (text, known): (&[u8], Self) = match (name.len(), first | 0x20) {
-            (2, b't') => (b"te", Self::Te),
-            (3, b'v') => (b"via", Self::Via),
-            (4, b'd') => (b"date", Self::Date),
-            (4, b'h') => (b"host", Self::Host),
-            (6, b'c') => (b"cookie", Self::Cookie),
-            (6, b'e') => (b"expect", Self::Expect),
-            (6, b's') => (b"server", Self::Server),
-            (7, b't') => (b"trailer", Self::Trailer),
-            (7, b'u') => (b"upgrade", Self::Upgrade),
-            (8, b'l') => (b"location", Self::Location),
-            (9, b'f') => (b"forwarded", Self::Forwarded),
-            (10, b'c') => (b"connection", Self::Connection),
-            (10, b'k') => (b"keep-alive", Self::KeepAlive),
-            (10, b's') => (b"set-cookie", Self::SetCookie),
-            (11, b't') => (b"traceparent", Self::Traceparent),
-            (12, b'c') => (b"content-type", Self::ContentType),
-            (12, b'x') => (b"x-request-id", Self::XRequestId),
-            (13, b'a') => (b"authorization", Self::Authorization),
-            (13, b'c') => (b"cache-control", Self::CacheControl),
-            (14, b'c') => (b"content-length", Self::ContentLength),
-            (15, b'x') => (b"x-forwarded-for", Self::XForwardedFor),
-            (16, b'c') => (b"content-encoding", Self::ContentEncoding),
-            (16, b'p') => (b"proxy-connection", Self::ProxyConnection),
-            (16, b'x') => (b"x-forwarded-host", Self::XForwardedHost),
-            (17, b't') => (b"transfer-encoding", Self::TransferEncoding),
-            (17, b'x') => (b"x-forwarded-proto", Self::XForwardedProto),
-            (18, b'p') => (b"proxy-authenticate", Self::ProxyAuthenticate),
-            (19, b'p') => (b"proxy-authorization", Self::ProxyAuthorization),
+        let (is_it, known) = match (name.len(), first | 0x20) {
+            (2, b't') => (is(name, b"te"), Self::Te),
+            (3, b'v') => (is(name, b"via"), Self::Via),
+            (4, b'd') => (is(name, b"date"), Self::Date),
+            (4, b'h') => (is(name, b"host"), Self::Host),
+            (6, b'c') => (is(name, b"cookie"), Self::Cookie),
+            (6, b'e') => (is(name, b"expect"), Self::Expect),
+            (6, b's') => (is(name, b"server"), Self::Server),
+            (7, b't') => (is(name, b"trailer"), Self::Trailer),
+            (7, b'u') => (is(name, b"upgrade"), Self::Upgrade),
+            (8, b'l') => (is(name, b"location"), Self::Location),
+            (9, b'f') => (is(name, b"forwarded"), Self::Forwarded),
+            (10, b'c') => (is(name, b"connection"), Self::Connection),
+            (10, b'k') => (is(name, b"keep-alive"), Self::KeepAlive),
+            (10, b's') => (is(name, b"set-cookie"), Self::SetCookie),
+            (11, b't') => (is(name, b"traceparent"), Self::Traceparent),
+            (12, b'c') => (is(name, b"content-type"), Self::ContentType),
+            (12, b'x') => (is(name, b"x-request-id"), Self::XRequestId),
+            (13, b'a') => (is(name, b"authorization"), Self::Authorization),
+            (13, b'c') => (is(name, b"cache-control"), Self::CacheControl),
+            (14, b'c') => (is(name, b"content-length"), Self::ContentLength),
+            (15, b'x') => (is(name, b"x-forwarded-for"), Self::XForwardedFor),
+            (16, b'c') => (is(name, b"content-encoding"), Self::ContentEncoding),
+            (16, b'p') => (is(name, b"proxy-connection"), Self::ProxyConnection),
+            (16, b'x') => (is(name, b"x-forwarded-host"), Self::XForwardedHost),
+            (17, b't') => (is(name, b"transfer-encoding"), Self::TransferEncoding),
+            (17, b'x') => (is(name, b"x-forwarded-proto"), Self::XForwardedProto),
+            (18, b'p') => (is(name, b"proxy-authenticate"), Self::ProxyAuthenticate),
+            (19, b'p') => (is(name, b"proxy-authorization"), Self::ProxyAuthorization),
             _ => return Self::Other,
         };
-        if text.eq_ignore_ascii_case(name) { known } else { Self::Other }
+        if is_it { known } else { Self::Other }
     }
 
     /// Whether the field speaks to the next hop only (RFC 9110 §7.6.1).
@@ -109,6 +109,10 @@ impl Known {
         )
     }
 
+    fn bit(self) -> u32 {
+        1 << self as u8
+    }
+
     /// Whether the value must not be shown.
     fn is_secret(self) -> bool {
         matches!(
@@ -116,6 +120,14 @@ impl Known {
             Self::Authorization | Self::Cookie | Self::ProxyAuthorization | Self::SetCookie
         )
     }
+}
+
+/// Whether a name is this one, whatever its case. Its length is known to the compiler, so that it
+/// is a few wide instructions; names hold token bytes only, of which no two differ in that bit alone
+/// but letters.
+fn is<const LENGTH: usize>(name: &[u8], lower: &[u8; LENGTH]) -> bool {
+    let Ok(name) = <&[u8; LENGTH]>::try_from(name) else { return false };
+    name.iter().zip(lower).fold(0, |wrong, (byte, lower)| wrong | ((byte | 0x20) ^ lower)) == 0
 }
 
 /// What an element of `Connection` says.
@@ -189,6 +201,8 @@ pub struct Field<'a> {
 pub struct Fields {
     bytes: Vec<u8>,
     entries: Vec<Entry>,
+    /// A bit for each kind that was ever appended: most look-ups are for what is not there.
+    kinds: u32,
 }
 
 impl Fields {
@@ -196,6 +210,7 @@ impl Fields {
     pub fn clear(&mut self) {
         self.bytes.clear();
         self.entries.clear();
+        self.kinds = 0;
     }
 
     /// Appends a field; white space around the value is left out. Neither name nor value is checked
@@ -203,6 +218,7 @@ impl Fields {
     pub fn push(&mut self, name: &[u8], value: &[u8]) {
         let value = trim(value);
         let known = Known::of(name);
+        self.kinds |= known.bit();
         let name_start = self.bytes.len();
         self.bytes.extend_from_slice(name);
         let value_start = self.bytes.len();
@@ -224,8 +240,10 @@ impl Fields {
         let origin = block.as_ptr() as usize;
         let base = self.bytes.len();
         self.bytes.extend_from_slice(block);
+        let kinds = &mut self.kinds;
         self.entries.extend(parsed.iter().map(|field| {
             let known = Known::of(field.name.as_bytes());
+            *kinds |= known.bit();
             Entry {
                 name_start: base + (field.name.as_ptr() as usize - origin),
                 name_len: field.name.len(),
@@ -304,6 +322,12 @@ impl Fields {
         }
     }
 
+    /// The fields of a known kind, in order.
+    pub(super) fn notable(&self) -> impl Iterator<Item = (Known, &[u8])> {
+        let notable = self.entries.iter().filter(|entry| entry.known != Known::Other);
+        notable.map(|entry| (entry.known, entry.value(&self.bytes)))
+    }
+
     /// All fields in order.
     pub fn iter(&self) -> impl Iterator<Item = Field<'_>> {
         self.entries.iter().map(|entry| Field {
@@ -340,13 +364,17 @@ impl Fields {
 
     /// The first value of a known field.
     pub fn get(&self, known: Known) -> Option<&[u8]> {
+        if self.kinds & known.bit() == 0 {
+            return None;
+        }
         let entry = self.entries.iter().find(|entry| entry.known == known)?;
         Some(entry.value(&self.bytes))
     }
 
     /// Every value of a known field, in order.
     pub fn all(&self, known: Known) -> impl Iterator<Item = &[u8]> {
-        let entries = self.entries.iter().filter(move |entry| entry.known == known);
+        let entries = if self.kinds & known.bit() == 0 { &[][..] } else { &self.entries[..] };
+        let entries = entries.iter().filter(move |entry| entry.known == known);
         entries.map(|entry| entry.value(&self.bytes))
     }
 

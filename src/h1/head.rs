@@ -282,6 +282,8 @@ pub(super) struct Facts {
     pub close: bool,
     /// `Connection: keep-alive`.
     pub keep_alive: bool,
+    /// `Connection` names fields that stop here.
+    pub nominates: bool,
     /// `Connection: upgrade` and `Upgrade: websocket`.
     pub websocket: bool,
     /// `Expect` is there.
@@ -299,19 +301,19 @@ impl Facts {
         let mut facts = Self::default();
         let (mut connection_upgrade, mut upgrade_websocket) = (false, false);
         let mut transfer_encodings = 0;
-        for field in fields.iter() {
-            let has = |option: &[u8]| list(field.value).any(|one| one.eq_ignore_ascii_case(option));
-            match field.known {
-                Known::ContentLength => facts.add_content_length(field.value)?,
+        for (known, value) in fields.notable() {
+            let has = |option: &[u8]| list(value).any(|one| one.eq_ignore_ascii_case(option));
+            match known {
+                Known::ContentLength => facts.add_content_length(value)?,
                 Known::TransferEncoding => transfer_encodings += 1,
                 Known::Host => facts.hosts += 1,
                 Known::Connection => {
-                    for token in list(field.value) {
+                    for token in list(value) {
                         match ConnectionOption::of(token) {
                             ConnectionOption::Close => facts.close = true,
                             ConnectionOption::KeepAlive => facts.keep_alive = true,
                             ConnectionOption::Upgrade => connection_upgrade = true,
-                            ConnectionOption::Field => {}
+                            ConnectionOption::Field => facts.nominates = true,
                         }
                     }
                 }

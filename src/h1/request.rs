@@ -33,6 +33,9 @@ pub struct RequestHead {
     path_len: usize,
     authority: String,
     host: String,
+    /// Authority and host of the head before: the next one of a busy listener is often the same, and
+    /// what was checked need not be checked again.
+    last: (String, String),
     progress: Progress,
     /// Bounds of the head that [`Self::begin_h2`] began.
     limits_h2: Option<HeadLimits>,
@@ -58,8 +61,12 @@ impl RequestHead {
         self.other_method.clear();
         self.path_and_query.clear();
         self.path_len = 0;
-        self.authority.clear();
-        self.host.clear();
+        if !self.authority.is_empty() {
+            std::mem::swap(&mut self.authority, &mut self.last.0);
+            std::mem::swap(&mut self.host, &mut self.last.1);
+            self.authority.clear();
+            self.host.clear();
+        }
         self.progress = Progress::default();
         self.limits_h2 = None;
     }
@@ -121,7 +128,7 @@ impl RequestHead {
         let target = Target::parse_h2(self.method, path_and_query)?;
         self.set_path_and_query(target.path_and_query);
         if !authority.is_empty() {
-            set_authority(authority, &mut self.authority, &mut self.host)?;
+            self.set_authority(authority)?;
         }
         Ok(())
     }
@@ -216,7 +223,9 @@ impl RequestHead {
             && self.version == HttpVersion::Http11
             && self.framing.is_empty()
             && self.fields.find("sec-websocket-key").is_some();
-        self.fields.nominate_from_connection();
+        if facts.nominates {
+            self.fields.nominate_from_connection();
+        }
         Ok(())
     }
 
@@ -251,7 +260,7 @@ impl RequestHead {
             self.take_authority_from_host()?;
         }
         if let Some(authority) = target {
-            set_authority(authority, &mut self.authority, &mut self.host)?;
+            self.set_authority(authority)?;
             self.fields.set(b"Host", authority.as_bytes());
         }
         Ok(())
@@ -259,8 +268,26 @@ impl RequestHead {
 
     fn take_authority_from_host(&mut self) -> Result<(), HeadError> {
         let value = self.fields.get(Known::Host).unwrap_or_default();
-        let authority = str::from_utf8(value).map_err(|_| HeadError::Bad("host_malformed"))?;
-        set_authority(authority, &mut self.authority, &mut self.host)
+        if value == self.last.0.as_bytes() && !value.is_empty() {
+            self.authority.push_str(&self.last.0);
+            self.host.push_str(&self.last.1);
+            return Ok(());
+        }
+        let value = str::from_utf8(value).map_err(|_| HeadError::Bad("host_malformed"))?;
+        let host = host_of(value)?.to_ascii_lowercase();
+        self.authority.push_str(value);
+        self.host.push_str(&host);
+        Ok(())
+    }
+
+    fn set_authority(&mut self, authority: &str) -> Result<(), HeadError> {
+        let host = host_of(authority)?;
+        self.host.clear();
+        self.host.push_str(host);
+        self.host.make_ascii_lowercase();
+        self.authority.clear();
+        self.authority.push_str(authority);
+        Ok(())
     }
 
     fn settle_framing(&mut self, facts: &Facts) -> Result<(), HeadError> {
@@ -357,21 +384,6 @@ impl RequestHead {
         }
         Ok(())
     }
-}
-
-/// Checks an authority and keeps it with its host.
-fn set_authority(
-    authority: &str,
-    kept: &mut String,
-    kept_host: &mut String,
-) -> Result<(), HeadError> {
-    let host = host_of(authority)?;
-    kept_host.clear();
-    kept_host.push_str(host);
-    kept_host.make_ascii_lowercase();
-    kept.clear();
-    kept.push_str(authority);
-    Ok(())
 }
 
 /// Whether the request line already shows a target that is over the limit.

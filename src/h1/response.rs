@@ -119,7 +119,9 @@ impl ResponseHead {
             self.fields.keep_first(Known::ContentLength);
         }
         self.settle_framing(&facts, request_method);
-        self.fields.nominate_from_connection();
+        if facts.nominates {
+            self.fields.nominate_from_connection();
+        }
         Ok(())
     }
 

@@ -183,37 +183,40 @@ fn is_traceparent(value: &[u8]) -> bool {
 /// Begins a trace that nobody has asked to be kept: the sampled flag is off.
 fn traceparent(out: &mut Vec<u8>, random: &dyn Fn() -> u64) {
     let mut line = *b"traceparent: 00-................................-................-00\r\n";
-    let (trace, rest) = line[16..].split_at_mut(32);
-    let parent = &mut rest[1..17];
-    // An id of zeros alone would be none; the lowest bit of each is always set.
-    let id = || u128::from(random()) << 64 | u128::from(random() | 1);
-    hexadecimal(trace, id());
-    hexadecimal(parent, id());
+    hexadecimal(&mut line[16..32], random());
+    // An id of zeros alone would be none: the lowest bit of each is always set.
+    hexadecimal(&mut line[32..48], random() | 1);
+    hexadecimal(&mut line[49..65], random() | 1);
     out.extend_from_slice(&line);
 }
 
 /// Appends an address as text; the everyday kind without the machinery of formatting.
 fn address(out: &mut Vec<u8>, address: IpAddr) {
     use std::io::Write as _;
-    match address {
-        IpAddr::V4(address) => {
-            for (place, octet) in address.octets().into_iter().enumerate() {
-                if place > 0 {
-                    out.push(b'.');
-                }
-                write::number(out, u64::from(octet));
-            }
-        }
+    let IpAddr::V4(address) = address else {
         // Writing to a Vec cannot fail.
-        IpAddr::V6(address) => drop(write!(out, "{address}")),
+        return drop(write!(out, "{address}"));
+    };
+    let (mut text, mut length) = ([0; 16], 0);
+    for octet in address.octets() {
+        let digits = [octet / 100, octet / 10 % 10, octet % 10];
+        let first = digits[..2].iter().position(|digit| *digit > 0).unwrap_or(2);
+        for digit in &digits[first..] {
+            text[length] = b'0' + digit;
+            length += 1;
+        }
+        text[length] = b'.';
+        length += 1;
     }
+    out.extend_from_slice(&text[..length - 1]);
 }
 
-/// Fills `room` with the lowest digits of a number.
-fn hexadecimal(room: &mut [u8], mut number: u128) {
-    for digit in room.iter_mut().rev() {
-        *digit = b"0123456789abcdef"[(number & 15) as usize];
-        number >>= 4;
+/// Writes a number's bytes as digits, two each.
+fn hexadecimal(room: &mut [u8], number: u64) {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    for (pair, byte) in room.chunks_exact_mut(2).zip(number.to_be_bytes()) {
+        pair[0] = DIGITS[usize::from(byte >> 4)];
+        pair[1] = DIGITS[usize::from(byte & 15)];
     }
 }
 
@@ -245,6 +248,24 @@ mod tests {
             let found = client_of(&edge(), peer.parse().unwrap(), &fields);
             assert_eq!(found.to_string(), *expect, "{peer} {lines:?}");
         }
+    }
+
+    #[test]
+    fn addresses_are_written_as_the_library_writes_them() {
+        for text in ["0.0.0.0", "127.0.0.1", "255.100.10.9", "1.20.109.200", "::1", "2001:db8::7"] {
+            let mut out = Vec::new();
+            address(&mut out, text.parse().unwrap());
+            assert_eq!(String::from_utf8(out).unwrap(), text);
+        }
+    }
+
+    #[test]
+    fn a_new_traceparent_is_well_formed() {
+        let mut out = Vec::new();
+        traceparent(&mut out, &|| 0);
+        let line = String::from_utf8(out).unwrap();
+        let value = line.strip_prefix("traceparent: ").and_then(|line| line.strip_suffix("\r\n"));
+        assert!(is_traceparent(value.unwrap().as_bytes()), "{line}");
     }
 
     #[test]

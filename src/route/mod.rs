@@ -197,10 +197,12 @@ impl FieldEdits {
     }
 
     /// Whether a field that came in is dropped, because it is removed or replaced.
+    #[inline]
     pub fn drops(&self, name: &[u8]) -> bool {
-        if self.set.is_empty() && self.remove.is_empty() {
-            return false;
-        }
+        !(self.set.is_empty() && self.remove.is_empty()) && self.names(name)
+    }
+
+    fn names(&self, name: &[u8]) -> bool {
         let same = |other: &String| name.eq_ignore_ascii_case(other.as_bytes());
         self.remove.iter().any(same) || self.set.iter().any(|(other, _)| same(other))
     }

@@ -21,6 +21,7 @@ use crate::clock;
 use crate::diff::Rules;
 use crate::h1::head::{Framing, Method, ResponseHead};
 use crate::limits::SHADOW_DISCARD_BYTES_MAX;
+use crate::name::RouteName;
 use crate::net;
 use crate::proxy::alarm::Alarm;
 use crate::proxy::attempt::Attempt;
@@ -36,11 +37,18 @@ use crate::upstream::{Endpoint, Version, pick};
 /// What a sample tells of a request.
 #[derive(Debug)]
 pub struct Told {
-    pub route: String,
-    pub method: String,
-    pub path: String,
-    pub query: Option<String>,
+    pub route: Option<RouteName>,
+    /// Method, path and query as a request line has them. Taken apart only for a sample: most
+    /// requests agree and never become one.
+    pub request: String,
     pub request_id: String,
+}
+
+impl Told {
+    /// The name of the route, empty for none.
+    pub fn route(&self) -> &str {
+        self.route.as_ref().map_or("", RouteName::as_str)
+    }
 }
 
 /// One request that is copied.

@@ -17,7 +17,7 @@ use crate::clock;
 use crate::diff::redact::{redact_query, redact_value};
 use crate::diff::report::{self, Report, Summary};
 use crate::diff::{Comparison, Difference, Kinds, Rules, compare};
-use crate::limits::{DIFF_QUEUE_MAX, DIFF_SAMPLES_KEPT, PATH_TEXT_BYTES_MAX};
+use crate::limits::{COMPARE_EVERY, DIFF_QUEUE_MAX, DIFF_SAMPLES_KEPT, PATH_TEXT_BYTES_MAX};
 use crate::name::{ServiceName, VersionName};
 use crate::proxy::counters::fine_slot;
 
@@ -123,8 +123,12 @@ impl ShadowHub {
 
     /// Compares what comes, for as long as the process lives.
     pub async fn run(&self, mut pairs: Comparisons) {
-        while let Some(pair) = pairs.0.recv().await {
-            self.judge(&pair);
+        let mut batch = Vec::new();
+        while pairs.0.recv_many(&mut batch, DIFF_QUEUE_MAX).await > 0 {
+            batch.drain(..).for_each(|pair| self.judge(&pair));
+            // Who sleeps on a clock need not be woken by the workers: a wake for each pair cost them
+            // as much as sending the copy.
+            tokio::time::sleep(COMPARE_EVERY).await;
         }
     }
 
@@ -238,7 +242,7 @@ impl State {
         let sheet = sheet.filter(|sheet| Arc::ptr_eq(&sheet.gate, &pair.gate));
         let outcome = match sheet {
             Some(sheet) => {
-                let route = &pair.told.route;
+                let route = pair.told.route();
                 let outcome = sheet.report.record(route, found, noise, delta_ms);
                 if matches!(outcome, report::Outcome::Mismatched(_)) {
                     sheet.keep(Sample::of(pair, found));
@@ -346,11 +350,16 @@ impl Sheet {
 impl Sample {
     fn of(pair: &Pair, found: &Comparison) -> Self {
         let told = &pair.told;
+        let (method, target) = told.request.split_once(' ').unwrap_or_default();
+        let (path, query) = match target.split_once('?') {
+            Some((path, query)) => (path, Some(query)),
+            None => (target, None),
+        };
         Self {
             at: clock::timestamp(),
-            route: told.route.clone(),
-            method: told.method.clone(),
-            path: shown_path(&told.path, told.query.as_deref()),
+            route: told.route().to_owned(),
+            method: method.to_owned(),
+            path: shown_path(path, query),
             request_id: told.request_id.clone(),
             primary_status: pair.primary.status,
             shadow_status: pair.shadow.status,

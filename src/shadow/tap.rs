@@ -185,14 +185,9 @@ fn marked(head: &[u8]) -> Vec<u8> {
 }
 
 fn told(cx: &RequestCx, head: &RequestHead) -> Told {
-    let route = cx.route.map(|place| cx.entry.snapshot.routes.routes()[place].name.to_string());
-    Told {
-        route: route.unwrap_or_default(),
-        method: head.method_text().to_owned(),
-        path: head.path().to_owned(),
-        query: head.query().map(str::to_owned),
-        request_id: cx.request_id.as_str().to_owned(),
-    }
+    let route = cx.route.map(|place| cx.entry.snapshot.routes.routes()[place].name.clone());
+    let request = [head.method_text(), " ", head.path_and_query()].concat();
+    Told { route, request, request_id: cx.request_id.as_str().to_owned() }
 }
 
 /// Notes the head of the original's answer.

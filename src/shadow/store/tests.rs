@@ -24,10 +24,8 @@ fn observed(status: u16, body: &str, millis: u64) -> Observed {
 
 fn pair(gate: &Arc<Gate>, primary: Observed, shadow: Observed) -> Pair {
     let told = Told {
-        route: "all".into(),
-        method: "GET".into(),
-        path: "/orders/7".into(),
-        query: Some("page=2&token=abc123".into()),
+        route: "all".parse().ok(),
+        request: "GET /orders/7?page=2&token=abc123".into(),
         request_id: "id-1".into(),
     };
     let permits = (gate.try_acquire(u32::MAX).unwrap(), None);

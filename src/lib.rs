@@ -23,6 +23,7 @@ pub mod phase;
 pub mod plan;
 pub mod proxy;
 pub mod revision;
+pub mod rollout;
 pub mod route;
 pub mod shadow;
 pub mod snapshot;

@@ -1,0 +1,574 @@
+//! The verdict on a canary, from all its metrics, after every block.
+
+use super::blocker::{Blocker, Closed, Pool};
+use super::dispersion::{Dispersion, Halves};
+use super::interval::{Estimate, Sums, max_weight};
+use super::latency::{History, above, alarm_bucket, safe_bucket};
+use super::process::{Safe, Worse};
+use super::{Block, Tolerance, log_sum_exp, words};
+use std::collections::BTreeMap;
+
+/// Odds at which a canary is suspect, and at which it no longer is.
+const SUSPECT: (f64, f64) = (10.0, 3.0);
+/// The chance that a promotion's bounds are broken by a canary that was called safe.
+const PROMOTE_ALPHA: f64 = 0.05;
+/// Seconds of evidence before anything is safe.
+const SAFE_SECONDS_MIN: f64 = 60.0;
+/// What a promotion allows: half as many errors again, and a thousandth of all requests.
+const SAFE_ERRORS: Tolerance = Tolerance { ratio: 1.5, margin: 0.001 };
+/// What a promotion allows of latency: slower by a quarter, for a thousandth of all requests more.
+const SAFE_LATENCY_RATIO: f64 = 1.25;
+const SAFE_LATENCY: Tolerance = Tolerance { ratio: 1.0, margin: 0.001 };
+/// The share of all requests that a ramp may let fail beyond the baseline's rate.
+const RAMP_BUDGET: f64 = 0.001;
+/// Odds from which assignment does not match the weights.
+const MISASSIGNED: f64 = 1000.0;
+/// Shares beside the nominal one that assignment is compared with.
+const MISASSIGNMENTS: [f64; 6] = [0.5, 0.8, 0.9, 1.1, 1.25, 2.0];
+
+/// What a verdict goes by.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Params {
+    /// The chance of ever calling an equal version regressed.
+    pub alpha: f64,
+    /// How much worse errors may be.
+    pub errors: Tolerance,
+    /// How much worse errors may be for a promotion.
+    pub safe_errors: Tolerance,
+    /// How many times slower each quantile may be.
+    pub latency_ratio: f64,
+    /// Requests of the canary before anything is safe.
+    pub requests_min: u64,
+    /// Whether bursts are guarded against.
+    pub guard: bool,
+}
+
+impl Default for Params {
+    fn default() -> Self {
+        Self {
+            alpha: 0.01,
+            errors: Tolerance { ratio: 1.1, margin: 0.0001 },
+            safe_errors: SAFE_ERRORS,
+            latency_ratio: 1.1,
+            requests_min: 500,
+            guard: true,
+        }
+    }
+}
+
+/// What is compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Metric {
+    Errors,
+    P50,
+    P90,
+    P99,
+    /// What the business told of requests.
+    Outcomes,
+}
+
+impl Metric {
+    /// Every metric, in the order of reports.
+    pub const ALL: [Self; 5] = [Self::Errors, Self::P50, Self::P90, Self::P99, Self::Outcomes];
+
+    /// The label `metric` and the key of reports.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Errors => "errors",
+            Self::P50 => "p50",
+            Self::P90 => "p90",
+            Self::P99 => "p99",
+            Self::Outcomes => "outcomes",
+        }
+    }
+
+    fn weight(self) -> f64 {
+        match self {
+            Self::Errors | Self::Outcomes => 0.5,
+            Self::P50 => 0.1,
+            Self::P90 => 0.15,
+            Self::P99 => 0.25,
+        }
+    }
+
+    /// The quantile of a latency metric.
+    fn level(self) -> Option<f64> {
+        match self {
+            Self::Errors | Self::Outcomes => None,
+            Self::P50 => Some(0.5),
+            Self::P90 => Some(0.9),
+            Self::P99 => Some(0.99),
+        }
+    }
+}
+
+/// What is said of a version.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    Regressed,
+    Suspect,
+    Undecided,
+    Safe,
+}
+
+impl Verdict {
+    /// The word of reports.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Regressed => "regressed",
+            Self::Suspect => "suspect",
+            Self::Undecided => "undecided",
+            Self::Safe => "safe",
+        }
+    }
+
+    /// The value of `tidegate_verdict`.
+    pub fn number(self) -> i8 {
+        match self {
+            Self::Regressed => -2,
+            Self::Suspect => -1,
+            Self::Undecided => 0,
+            Self::Safe => 1,
+        }
+    }
+
+    /// The verdict of a word.
+    pub fn of_word(word: &str) -> Option<Self> {
+        let all = [Self::Regressed, Self::Suspect, Self::Undecided, Self::Safe];
+        all.into_iter().find(|verdict| verdict.as_str() == word)
+    }
+}
+
+/// Counts of one version, or of a half of one.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Arm {
+    pub requests: u64,
+    pub errors: u64,
+    /// Requests and bad ones as the business sees them.
+    pub outcomes: (u64, u64),
+    /// Requests by latency bucket: answers, and what was not answered in time. Failures that came
+    /// fast are left out, lest a failing version look fast. Empty, or all buckets.
+    pub latency: Vec<u32>,
+}
+
+impl Arm {
+    /// Adds another's counts.
+    pub fn add(&mut self, other: &Self) {
+        self.requests += other.requests;
+        self.errors += other.errors;
+        self.outcomes.0 += other.outcomes.0;
+        self.outcomes.1 += other.outcomes.1;
+        if self.latency.len() < other.latency.len() {
+            self.latency.resize(other.latency.len(), 0);
+        }
+        for (sum, more) in self.latency.iter_mut().zip(&other.latency) {
+            *sum += more;
+        }
+    }
+}
+
+/// Counts of both versions under one weight; the baseline in two halves that are equal by chance.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Tick {
+    pub baseline: [Arm; 2],
+    pub canary: Arm,
+}
+
+impl Pool for Tick {
+    fn requests(&self) -> (u64, u64) {
+        (self.baseline.iter().map(|half| half.requests).sum(), self.canary.requests)
+    }
+
+    fn add(&mut self, other: &Self) {
+        for (half, more) in self.baseline.iter_mut().zip(&other.baseline) {
+            half.add(more);
+        }
+        self.canary.add(&other.canary);
+    }
+}
+
+/// What one metric says in one block: for the alarm, for the promotion, and of the halves.
+struct Reading {
+    alarm: Block,
+    safe: Block,
+    halves: Halves,
+}
+
+/// The evidence on one metric.
+#[derive(Debug, Clone, PartialEq)]
+struct Track {
+    metric: Metric,
+    worse: Worse,
+    safe: Safe,
+    dispersion: Dispersion,
+    sums: Sums,
+    /// Whether any block had something to say on it.
+    seen: bool,
+}
+
+impl Track {
+    fn new(metric: Metric, params: &Params) -> Self {
+        let (alarm, safe) = match metric.level() {
+            None => (params.errors, params.safe_errors),
+            Some(_) => (Tolerance { ratio: 1.0, margin: 0.0 }, SAFE_LATENCY),
+        };
+        Self {
+            metric,
+            worse: Worse::new(alarm),
+            safe: Safe::new(safe),
+            dispersion: if params.guard {
+                Dispersion::default()
+            } else {
+                Dispersion::believed(1.0)
+            },
+            sums: Sums::default(),
+            seen: false,
+        }
+    }
+}
+
+/// What is known of one metric, for people.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Evidence {
+    pub metric: Metric,
+    pub log_evidence: f64,
+    pub log_safety: f64,
+    /// How strongly its bad requests come in bursts.
+    pub dispersion: f64,
+    /// Canary less baseline; of errors and outcomes only.
+    pub difference: Option<Estimate>,
+    pub ratio: Option<Estimate>,
+    /// What this metric alone says.
+    pub verdict: Verdict,
+    pub text: String,
+}
+
+/// The verdict engine of one rollout.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Engine {
+    params: Params,
+    tracks: Vec<Track>,
+    history: History,
+    /// Open blocks by the number of their weight.
+    open: BTreeMap<u32, Blocker<Tick>>,
+    /// Seconds and canary requests of all blocks.
+    age: f64,
+    requests: u64,
+    state: Verdict,
+    blamed: Option<Metric>,
+    /// The canary's share by the weights in force; `None` where users, not requests, are shared out.
+    nominal: Option<f64>,
+    log_misassigned: [f64; MISASSIGNMENTS.len()],
+}
+
+impl Engine {
+    /// An engine that has seen nothing, over these metrics.
+    pub fn new(params: Params, metrics: &[Metric]) -> Self {
+        Self {
+            params,
+            tracks: metrics.iter().map(|metric| Track::new(*metric, &params)).collect(),
+            history: History::default(),
+            open: BTreeMap::new(),
+            age: 0.0,
+            requests: 0,
+            state: Verdict::Undecided,
+            blamed: None,
+            nominal: None,
+            log_misassigned: [0.0; MISASSIGNMENTS.len()],
+        }
+    }
+
+    /// Learns from the baseline alone, before the rollout: how bursty its errors and how slow its
+    /// answers are.
+    pub fn warm(&mut self, baseline: &[Arm; 2], seconds: f64) {
+        let tick = Tick { baseline: baseline.clone(), canary: Arm::default() };
+        for place in 0..self.tracks.len() {
+            if let Some(reading) = self.read(self.tracks[place].metric, &tick) {
+                self.learn(place, reading.halves);
+            }
+        }
+        self.remember(&tick, seconds);
+    }
+
+    /// Takes what a tick counted under the weight of that number.
+    pub fn tick(&mut self, generation: u32, counts: &Tick, seconds: f64) {
+        let closed = self.open.entry(generation).or_default().add(counts, seconds);
+        if let Some(closed) = closed {
+            self.block(&closed);
+        }
+    }
+
+    /// Nothing more comes of that weight.
+    pub fn end(&mut self, generation: u32) {
+        let closed = self.open.remove(&generation).and_then(|mut blocker| blocker.end());
+        if let Some(closed) = closed {
+            self.block(&closed);
+        }
+    }
+
+    /// A higher load begins, which must earn its own evidence of safety.
+    pub fn raised(&mut self) {
+        self.tracks.iter_mut().for_each(|track| track.safe.reset());
+        if self.state == Verdict::Safe {
+            self.state = Verdict::Undecided;
+        }
+    }
+
+    /// The canary's share of the requests by the weights in force, or `None` when assignment is by
+    /// user and need not match request by request.
+    pub fn expect_share(&mut self, share: Option<f64>) {
+        self.nominal = share.filter(|share| *share > 0.0 && *share < 1.0);
+    }
+
+    /// Takes a whole block in.
+    pub fn block(&mut self, closed: &Closed<Tick>) {
+        let tick = &closed.counts;
+        for place in 0..self.tracks.len() {
+            let Some(reading) = self.read(self.tracks[place].metric, tick) else { continue };
+            let track = &mut self.tracks[place];
+            let dispersion = track.dispersion.value();
+            track.worse.add(reading.alarm, closed.seconds, dispersion);
+            track.safe.add(reading.safe, dispersion);
+            track.sums.add(reading.alarm);
+            track.seen = true;
+            self.learn(place, reading.halves);
+        }
+        self.remember(tick, closed.seconds);
+        let (n0, n1) = tick.requests();
+        self.compare_with_weights(n0 as f64, n1 as f64);
+        self.age += closed.seconds;
+        self.requests += n1;
+        self.decide();
+    }
+
+    fn learn(&mut self, place: usize, halves: Halves) {
+        if self.params.guard {
+            self.tracks[place].dispersion.add(halves);
+        }
+    }
+
+    fn remember(&mut self, tick: &Tick, seconds: f64) {
+        let [mut all, other] = tick.baseline.clone();
+        all.add(&other);
+        if !all.latency.is_empty() {
+            self.history.add(&all.latency, seconds);
+        }
+    }
+
+    /// One metric's counts in a tick; `None` while there is nothing to compare with.
+    fn read(&self, metric: Metric, tick: &Tick) -> Option<Reading> {
+        let counts = |arm: &Arm| match metric {
+            Metric::Outcomes => arm.outcomes,
+            _ => (arm.requests, arm.errors),
+        };
+        let Some(level) = metric.level() else {
+            let [a, b] = [counts(&tick.baseline[0]), counts(&tick.baseline[1])];
+            let canary = counts(&tick.canary);
+            if metric == Metric::Outcomes && a.0 + b.0 + canary.0 == 0 {
+                return None;
+            }
+            let block = Block::new(a.0 + b.0, a.1 + b.1, canary.0, canary.1);
+            let half = |(n, x): (u64, u64)| (n as f64, x.min(n) as f64);
+            return Some(Reading {
+                alarm: block,
+                safe: block,
+                halves: Halves { a: half(a), b: half(b) },
+            });
+        };
+        let slow = self.history.threshold(level)?;
+        let safe_ratio = self.params.latency_ratio.max(SAFE_LATENCY_RATIO);
+        let for_alarm = alarm_bucket(slow, self.params.latency_ratio);
+        let for_safe = safe_bucket(slow, safe_ratio);
+        let half = |arm: &Arm| (above(&arm.latency, 0), above(&arm.latency, slow));
+        let [a, b] = [half(&tick.baseline[0]), half(&tick.baseline[1])];
+        let n1 = above(&tick.canary.latency, 0);
+        let block = |from| Block::new(a.0 + b.0, a.1 + b.1, n1, above(&tick.canary.latency, from));
+        let float = |(n, x): (u64, u64)| (n as f64, x as f64);
+        Some(Reading {
+            alarm: block(for_alarm),
+            safe: block(for_safe),
+            halves: Halves { a: float(a), b: float(b) },
+        })
+    }
+
+    fn compare_with_weights(&mut self, n0: f64, n1: f64) {
+        let Some(share) = self.nominal else { return };
+        for (log, factor) in self.log_misassigned.iter_mut().zip(MISASSIGNMENTS) {
+            let other = (share * factor).min((1.0 + share) / 2.0);
+            *log += n1 * (other / share).ln() + n0 * ((1.0 - other) / (1.0 - share)).ln();
+        }
+    }
+
+    fn decide(&mut self) {
+        if self.blamed.is_some() {
+            return;
+        }
+        let bad = self.log_evidence();
+        if bad >= (1.0 / self.params.alpha).ln() {
+            self.blamed = self.loudest();
+            self.state = Verdict::Regressed;
+            return;
+        }
+        let suspect = match self.state {
+            Verdict::Suspect => bad >= SUSPECT.1.ln(),
+            _ => bad >= SUSPECT.0.ln(),
+        };
+        let all = |bound: f64| {
+            let mut present = self.present().peekable();
+            present.peek().is_some() && present.all(|track| track.safe.log_evidence() >= bound)
+        };
+        self.state = match self.state {
+            _ if suspect => Verdict::Suspect,
+            Verdict::Safe if all(0.0) => Verdict::Safe,
+            Verdict::Undecided
+                if all((1.0 / PROMOTE_ALPHA).ln())
+                    && self.requests >= self.params.requests_min
+                    && self.age >= SAFE_SECONDS_MIN =>
+            {
+                Verdict::Safe
+            }
+            _ => Verdict::Undecided,
+        };
+    }
+
+    /// The metrics that count: all but those that nobody reports.
+    fn present(&self) -> impl Iterator<Item = &Track> + Clone {
+        self.tracks.iter().filter(|track| track.seen || track.metric != Metric::Outcomes)
+    }
+
+    /// Natural logarithm of the evidence that the canary is worse, all metrics together.
+    pub fn log_evidence(&self) -> f64 {
+        let sum: f64 = self.present().map(|track| track.metric.weight()).sum();
+        log_sum_exp(
+            self.present()
+                .map(|track| (track.metric.weight() / sum).ln() + track.worse.log_evidence()),
+        )
+    }
+
+    fn loudest(&self) -> Option<Metric> {
+        let loud = |track: &&Track| track.metric.weight().ln() + track.worse.log_evidence();
+        let loudest = self.present().max_by(|a, b| loud(a).total_cmp(&loud(b)));
+        loudest.map(|track| track.metric)
+    }
+
+    /// What is said now. Regressed is for good.
+    pub fn verdict(&self) -> Verdict {
+        self.state
+    }
+
+    /// The metric that a regression is put down to.
+    pub fn blamed(&self) -> Option<Metric> {
+        self.blamed
+    }
+
+    /// Why nothing can be said: requests did not go where the weights sent them.
+    pub fn void(&self) -> Option<String> {
+        let share = 1.0 / MISASSIGNMENTS.len() as f64;
+        let log = log_sum_exp(self.log_misassigned.iter().map(|log| log + share.ln()));
+        (log >= MISASSIGNED.ln()).then(|| {
+            let odds = words::odds(log);
+            format!("assignment does not match the weights ({odds}); the verdict is void")
+        })
+    }
+
+    /// The greatest share of traffic that the data allow, by the budget of the ramp.
+    pub fn max_weight(&self) -> f64 {
+        let errors = self.tracks.iter().find(|track| track.metric == Metric::Errors);
+        let high = errors.map_or(1.0, |track| track.sums.difference(track.dispersion.value()).high);
+        max_weight(high, RAMP_BUDGET)
+    }
+
+    /// Requests of the canary in closed blocks.
+    pub fn requests(&self) -> u64 {
+        self.requests
+    }
+
+    /// Every metric's evidence, in words too; `canary` is the version's name.
+    pub fn evidence(&self, canary: &str) -> Vec<Evidence> {
+        self.present().map(|track| self.evidence_of(track, canary)).collect()
+    }
+
+    fn evidence_of(&self, track: &Track, canary: &str) -> Evidence {
+        let dispersion = track.dispersion.value();
+        let (log_evidence, log_safety) = (track.worse.log_evidence(), track.safe.log_evidence());
+        let counts = track.metric.level().is_none();
+        // In bursts the interval widens as the evidence slows; up to the guard's bound it does not.
+        let spread = if dispersion > super::increment::BURSTS_FROM { dispersion } else { 1.0 };
+        let difference = counts.then(|| track.sums.difference(spread));
+        let ratio = counts.then(|| track.sums.ratio(spread));
+        let verdict = match () {
+            () if self.blamed == Some(track.metric) => Verdict::Regressed,
+            () if log_evidence >= SUSPECT.0.ln() => Verdict::Suspect,
+            () if log_safety >= (1.0 / PROMOTE_ALPHA).ln() => Verdict::Safe,
+            () => Verdict::Undecided,
+        };
+        let text = words::sentence(&words::Said {
+            canary,
+            metric: track.metric,
+            log_evidence,
+            tolerance: self.params.errors,
+            latency_ratio: self.params.latency_ratio,
+            difference,
+            ratio,
+            dispersion,
+        });
+        Evidence {
+            metric: track.metric,
+            log_evidence,
+            log_safety,
+            dispersion,
+            difference,
+            ratio,
+            verdict,
+            text,
+        }
+    }
+
+    /// Everything that must outlive a restart, by name. Open blocks are left out: they are a few
+    /// seconds of requests, and losing them cannot count anything twice.
+    pub fn export(&self) -> BTreeMap<String, Vec<f64>> {
+        let mut all = BTreeMap::new();
+        for track in &self.tracks {
+            let name = track.metric.as_str();
+            all.insert(format!("{name}.worse"), track.worse.export());
+            all.insert(format!("{name}.safe"), track.safe.export());
+            all.insert(format!("{name}.dispersion"), track.dispersion.export().to_vec());
+            all.insert(format!("{name}.sums"), track.sums.export());
+            all.insert(format!("{name}.seen"), vec![f64::from(u8::from(track.seen))]);
+        }
+        let blamed = Metric::ALL.iter().position(|metric| Some(*metric) == self.blamed);
+        let blamed = blamed.map_or(-1.0, |place| place as f64);
+        let state = f64::from(self.state.number());
+        all.insert("engine".into(), vec![self.age, self.requests as f64, state, blamed]);
+        all.insert("assignment".into(), self.log_misassigned.to_vec());
+        all.insert("history".into(), self.history.export());
+        all
+    }
+
+    /// Goes on from where [`Self::export`] was. What is missing or damaged begins anew.
+    pub fn restore(&mut self, all: &BTreeMap<String, Vec<f64>>) {
+        let none = Vec::new();
+        let of = |name: &str| all.get(name).unwrap_or(&none);
+        for track in &mut self.tracks {
+            let name = track.metric.as_str();
+            track.worse.restore(of(&format!("{name}.worse")));
+            track.safe.restore(of(&format!("{name}.safe")));
+            track.dispersion.restore(of(&format!("{name}.dispersion")));
+            track.sums.restore(of(&format!("{name}.sums")));
+            track.seen = of(&format!("{name}.seen")).first() == Some(&1.0);
+        }
+        if let &[age, requests, state, blamed] = of("engine").as_slice() {
+            let states = [Verdict::Regressed, Verdict::Suspect, Verdict::Undecided, Verdict::Safe];
+            let state = states.into_iter().find(|verdict| f64::from(verdict.number()) == state);
+            self.age = age;
+            self.requests = requests as u64;
+            self.state = state.unwrap_or(Verdict::Undecided);
+            let blamed = (blamed >= 0.0).then(|| Metric::ALL.get(blamed as usize).copied());
+            self.blamed = blamed.flatten();
+        }
+        if let Ok(logs) = of("assignment").as_slice().try_into() {
+            self.log_misassigned = logs;
+        }
+        self.history.restore(of("history"));
+    }
+}

@@ -1,0 +1,90 @@
+//! What an operator reads of the evidence.
+//!
+//! "4,000 : 1" means: if the version were within its tolerance, the chance of ever seeing evidence this
+//! strong, however often one looks, would be at most 1 in 4,000. It is not the chance that the
+//! version is bad.
+
+use super::Tolerance;
+use super::engine::Metric;
+use super::interval::Estimate;
+
+/// Odds above this are shown as this.
+const ODDS_MAX: f64 = 1e9;
+
+/// What a sentence is made of.
+#[derive(Debug, Clone, Copy)]
+pub struct Said<'a> {
+    /// The version's name.
+    pub canary: &'a str,
+    pub metric: Metric,
+    pub log_evidence: f64,
+    pub tolerance: Tolerance,
+    pub latency_ratio: f64,
+    pub difference: Option<Estimate>,
+    pub ratio: Option<Estimate>,
+    pub dispersion: f64,
+}
+
+/// The evidence as odds, `4,000 : 1`; no evidence is `1 : 1`.
+pub fn odds(log_evidence: f64) -> String {
+    let odds = log_evidence.exp().clamp(1.0, ODDS_MAX).round() as u64;
+    let digits = odds.to_string();
+    let mut text = String::new();
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && (digits.len() - place) % 3 == 0 {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text + " : 1"
+}
+
+/// The estimate of a difference, in percentage points.
+pub fn difference(estimate: Estimate) -> String {
+    let points = |share: f64| match share.is_nan() {
+        true => "?".to_owned(),
+        false => format!("{:+.2}", share * 100.0),
+    };
+    let Estimate { low, point, high } = estimate;
+    format!("{} pp [{}, {}]", points(point), points(low), points(high))
+}
+
+/// The estimate of a ratio.
+pub fn ratio(estimate: Estimate) -> String {
+    let times = |value: f64| match value {
+        value if value.is_nan() => "?".to_owned(),
+        value if value.is_infinite() || value > 9999.0 => "∞".to_owned(),
+        value if value >= 100.0 => format!("{value:.0}"),
+        value => format!("{value:.1}"),
+    };
+    let Estimate { low, point, high } = estimate;
+    format!("×{} [{}, {}]", times(point), times(low), times(high))
+}
+
+/// The whole sentence on one metric.
+pub fn sentence(said: &Said<'_>) -> String {
+    let odds = odds(said.log_evidence);
+    let Said { canary, tolerance, .. } = said;
+    let what = match said.metric {
+        Metric::Errors => "has more errors",
+        Metric::Outcomes => "has worse outcomes",
+        Metric::P50 => "is slower at p50",
+        Metric::P90 => "is slower at p90",
+        Metric::P99 => "is slower at p99",
+    };
+    let bound = match said.difference {
+        Some(_) => format!("{:.2}× + {:.2} pp", tolerance.ratio, tolerance.margin * 100.0),
+        None => format!("{:.2}×", said.latency_ratio),
+    };
+    let mut text = format!("evidence {odds} that {canary} {what} (worse than {bound})");
+    if let Some(estimate) = said.difference.filter(|estimate| !estimate.point.is_nan()) {
+        text += &format!("; est. {}", difference(estimate));
+        if let Some(estimate) = said.ratio.filter(|estimate| !estimate.point.is_nan()) {
+            text += &format!(", {}", ratio(estimate));
+        }
+    }
+    if said.dispersion > super::increment::BURSTS_FROM {
+        text += &format!("; bad requests count as bursts of {:.1}", said.dispersion);
+    }
+    text
+}

@@ -2,6 +2,7 @@
 //!
 //! Exit codes: 0 done; 1 the answer is no; 2 wrong usage or unreachable admin.
 
+mod analyze;
 mod change;
 mod check;
 mod client;
@@ -165,6 +166,8 @@ enum Command {
     },
     /// Send the same requests to two addresses and print what differs.
     Compare(compare::Options),
+    /// Evidence and verdict over recorded counts: is the canary worse?
+    Analyze(analyze::Options),
     /// The configuration with the live traffic in it, comments kept.
     Export {
         #[arg(short, long, value_name = "PATH")]
@@ -250,6 +253,7 @@ fn dispatch(admin: &Admin, command: Command) -> Result<u8, Failure> {
             explain::run(admin, &method, &url, &headers, client.as_deref(), config.as_deref())
         }
         Command::Compare(options) => compare::run(&options, admin.json),
+        Command::Analyze(options) => analyze::run(&options, admin.json),
         Command::Export { config, write } => export::run(admin, config.as_deref(), write),
         Command::Reload => change::reload(admin),
         Command::Events => status::events(admin),

@@ -9,6 +9,7 @@ const PURE: &[&str] = &[
     "src/route/",
     "src/split/",
     "src/diff/",
+    "src/rollout/evidence/",
     "src/weight.rs",
     "src/name.rs",
     "src/traffic.rs",
@@ -143,6 +144,7 @@ const IMPORTS: &[(&str, &str)] = &[
     ("route", "h1 name"),
     ("split", "h1 limits name route weight"),
     ("diff", "h1 limits"),
+    ("rollout", ""),
     ("traffic", "diff h1 name plan split weight"),
     ("plan", "h1 name route split traffic weight"),
     ("snapshot", "diff name plan route split traffic upstream"),
@@ -168,7 +170,7 @@ const IMPORTS: &[(&str, &str)] = &[
          shadow snapshot telemetry traffic upstream watch",
     ),
     ("demo", "app cli clock control name net telemetry"),
-    ("cli", "admin app clock config control demo diff h1 net revision"),
+    ("cli", "admin app clock config control demo diff h1 net revision rollout"),
     ("main", ""),
 ];
 

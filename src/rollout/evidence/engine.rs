@@ -471,6 +471,12 @@ impl Engine {
         })
     }
 
+    /// How strongly the bad requests of a metric come in bursts, as far as is known; 1 is not at all.
+    pub fn dispersion(&self, metric: Metric) -> f64 {
+        let track = self.tracks.iter().find(|track| track.metric == metric);
+        track.map_or(1.0, |track| track.dispersion.value())
+    }
+
     /// The greatest share of traffic that the data allow, by the budget of the ramp.
     pub fn max_weight(&self) -> f64 {
         let errors = self.tracks.iter().find(|track| track.metric == Metric::Errors);

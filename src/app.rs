@@ -29,6 +29,7 @@ use crate::revision::history::History;
 use crate::revision::journal::Journal;
 use crate::revision::store::{Revision, RevisionStore};
 use crate::revision::{Entry, merge};
+use crate::rollout::driver::Rollouts;
 use crate::shadow::ShadowHub;
 use crate::snapshot::Snapshot;
 use crate::telemetry::collector::Telemetry;
@@ -70,6 +71,7 @@ pub struct App {
     phase: watch::Sender<Phase>,
     /// What runs until the end: the admin API, the watcher, the collector, the comparing.
     tasks: JoinSet<()>,
+    rollouts: Arc<Rollouts>,
 }
 
 struct Inner {
@@ -170,8 +172,11 @@ impl App {
         tasks.spawn(shadows_task(shared.clone(), comparisons));
         tasks.spawn(telemetry.run(control.clone()));
         let reload = inner.clone();
+        let rollouts = Arc::new(Rollouts::default());
+        tasks.spawn(rollouts.clone().run(control.clone(), inner.telemetry.clone()));
         let state = AdminState::new(
             control.clone(),
+            rollouts.clone(),
             inner.telemetry.clone(),
             watched,
             Arc::new(move |author: Author| {
@@ -191,7 +196,7 @@ impl App {
         let number = control.current().number;
         let services = config.services.len();
         tracing::info!(revision = number, workers, services, "tidegate is running");
-        Ok(Self { inner, phase, tasks })
+        Ok(Self { inner, phase, tasks, rollouts })
     }
 
     /// The control plane, for those who run in the same process.
@@ -228,6 +233,7 @@ impl App {
             worker.send(Command::Stop);
         }
         self.tasks.shutdown().await;
+        self.rollouts.keep_all(control).await;
         control.close().await;
         match drained {
             true => tracing::info!("drained"),

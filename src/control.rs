@@ -112,8 +112,23 @@ pub struct Terms {
 #[derive(Debug, Clone)]
 pub enum Event {
     Revision(Arc<Entry>),
-    Health { service: ServiceName, version: VersionName, endpoint: String, status: &'static str },
-    Reload { result: &'static str, detail: String },
+    Health {
+        service: ServiceName,
+        version: VersionName,
+        endpoint: String,
+        status: &'static str,
+    },
+    Verdict {
+        service: ServiceName,
+        version: VersionName,
+        /// Of the rollout to this version.
+        verdict: &'static str,
+        state: &'static str,
+    },
+    Reload {
+        result: &'static str,
+        detail: String,
+    },
 }
 
 /// The state behind the writer's lock.

@@ -97,6 +97,14 @@ const _: () = assert!(VERSIONS_MAX < u8::MAX as usize);
 pub const JOURNAL_HEADER_BYTES_MAX: u64 = 64;
 /// Characters of `X-Reason` that are kept.
 pub const REASON_CHARS_MAX: usize = 1000;
+/// Business outcomes that one call tells.
+pub const OUTCOMES_MAX: u64 = 1_000_000;
+/// How often a rollout is looked at.
+pub const ROLLOUT_TICK: Duration = Duration::from_secs(1);
+/// How often its evidence is kept on disk, beside every change of its weight.
+pub const ROLLOUT_KEEP: Duration = Duration::from_secs(10);
+/// Looks in a row at which a new version has no usable endpoint before that is a regression.
+pub const ROLLOUT_UNUSABLE_MAX: u32 = 3;
 /// Steps of one rollout.
 pub const ROLLOUT_STEPS_MAX: usize = 1000;
 /// Names that a wrong one is compared with.

@@ -229,6 +229,30 @@ pub struct RolloutPlan {
     pub on_regression: OnRegression,
 }
 
+impl RolloutPlan {
+    /// A rollout to a version with the defaults of the configuration.
+    pub fn to(version: VersionName) -> Self {
+        Self {
+            to: version,
+            steps_ppm: vec![100_000, 250_000, 500_000, 750_000, 1_000_000],
+            step_duration: Duration::from_secs(300),
+            max_error_ppm: None,
+            max_latency: Vec::new(),
+            analysis: AnalysisPlan {
+                alpha: 0.01,
+                error_ratio: 1.1,
+                error_margin_ppm: 100,
+                latency_ratio: 1.1,
+                min_requests: 500,
+            },
+            pace: Pace::Steps,
+            advance: Advance::Safe,
+            max_duration: Duration::from_secs(24 * 3600),
+            on_regression: OnRegression::Rollback,
+        }
+    }
+}
+
 /// The bounds of the sequential analysis.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AnalysisPlan {

@@ -46,6 +46,9 @@ pub struct Service {
     pub split: Split,
     pub shadow: Option<Arc<Shadow>>,
     pub hold: Option<HoldRule>,
+    /// The number of the weight under which requests are counted for a verdict; `None` when nobody
+    /// will ask for one.
+    pub trial: Option<u32>,
     /// Requests held now, on all workers and under all revisions.
     pub held: Arc<AtomicU32>,
 }
@@ -136,6 +139,7 @@ impl Service {
             split: Split::new(&names, &traffic.weights, traffic.salt, table),
             shadow,
             hold: traffic.hold.clone(),
+            trial: trial(plan, traffic),
             held: registry.held(&plan.name),
         })
     }
@@ -143,6 +147,14 @@ impl Service {
     /// A version and its place by name.
     pub fn version(&self, name: &VersionName) -> Option<(usize, &Arc<Version>)> {
         self.versions.iter().enumerate().find(|(_, version)| &version.name == name)
+    }
+}
+
+/// Before a rollout that the file announces, the baseline is learned under the number 0.
+fn trial(plan: &ServicePlan, traffic: &Traffic) -> Option<u32> {
+    match &traffic.rollout {
+        Some(rollout) if rollout.state.is_live() => Some(rollout.generation),
+        _ => plan.rollout.is_some().then_some(0),
     }
 }
 

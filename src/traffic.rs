@@ -11,6 +11,7 @@ use crate::diff::Rules;
 use crate::h1::head::Method;
 use crate::name::{ServiceName, VersionName};
 use crate::plan::{Address, SAFE_METHODS, ServicePlan, VersionPlan};
+use crate::rollout::machine::Rollout;
 use crate::split::{BucketTable, bucket};
 use crate::weight::Weights;
 
@@ -34,6 +35,8 @@ pub struct Traffic {
     pub draining: BTreeSet<VersionName>,
     /// Endpoints that take no new requests.
     pub draining_endpoints: BTreeSet<(VersionName, Address)>,
+    /// The rollout that moves the weights, or the last one that did.
+    pub rollout: Option<Arc<Rollout>>,
     /// The file's own traffic keys when this traffic was made: the base of the three-way merge.
     pub declared: Declared,
 }
@@ -64,17 +67,29 @@ impl Traffic {
             added: BTreeMap::new(),
             draining: BTreeSet::new(),
             draining_endpoints: BTreeSet::new(),
+            rollout: None,
             declared: Declared::of(plan),
         }
     }
 
-    /// The same traffic with other weights: buckets move only as far as they must.
+    /// The same traffic with other weights: buckets move only as far as they must. A rollout that is
+    /// under way stands still from here on.
     pub fn with_weights(&self, weights: Weights) -> Self {
         let table = match &self.table {
             Some(table) => Some(table.moved_to(&weights)),
             None => BucketTable::new(&weights),
         };
-        Self { weights, table, ..self.clone() }
+        let rollout = self.rollout.as_ref().map(|rollout| Arc::new(rollout.superseded()));
+        Self { weights, table, rollout, ..self.clone() }
+    }
+
+    /// The same traffic with the weights that a rollout wants.
+    pub fn with_rollout(&self, rollout: Rollout) -> Self {
+        let next = match rollout.weights() {
+            weights if weights.same_shares(&self.weights) => self.clone(),
+            weights => self.with_weights(weights),
+        };
+        Self { rollout: Some(Arc::new(rollout)), ..next }
     }
 
     /// Whether live traffic differs from what the file declares.

@@ -92,6 +92,13 @@ fn message(event: &Event) -> Message {
             });
             named("health", &data)
         }
+        Event::Verdict { service, version, verdict, state } => {
+            let (service, version) = (service.as_str(), version.as_str());
+            let data = json!({
+                "service": service, "version": version, "verdict": verdict, "state": state,
+            });
+            named("verdict", &data)
+        }
         Event::Reload { result, detail } => {
             named("reload", &json!({ "result": result, "detail": detail }))
         }

@@ -14,6 +14,7 @@ mod openapi;
 mod patience;
 mod problem;
 mod revisions;
+mod rollout;
 mod server;
 mod services;
 mod shadow;
@@ -42,6 +43,7 @@ use crate::config::AdminSettings;
 use crate::control::{Author, Control, Outcome};
 use crate::operations::reload::ReloadError;
 use crate::phase::Phase;
+use crate::rollout::driver::Rollouts;
 use crate::telemetry::collector::Telemetry;
 
 pub use self::explain::offline as explain_offline;
@@ -54,6 +56,7 @@ pub type Reload =
 #[derive(Clone)]
 pub struct AdminState {
     pub control: Arc<Control>,
+    pub rollouts: Arc<Rollouts>,
     pub telemetry: Arc<Telemetry>,
     pub phase: watch::Receiver<Phase>,
     pub reload: Reload,
@@ -66,6 +69,7 @@ impl AdminState {
     /// Reads the token file. The error is a sentence.
     pub fn new(
         control: Arc<Control>,
+        rollouts: Arc<Rollouts>,
         telemetry: Arc<Telemetry>,
         phase: watch::Receiver<Phase>,
         reload: Reload,
@@ -77,7 +81,7 @@ impl AdminState {
             None => Tokens::default(),
         };
         let (file, guard) = (file.to_owned(), Arc::new(Guard::new(tokens)));
-        Ok(Self { control, telemetry, phase, reload, file, guard })
+        Ok(Self { control, rollouts, telemetry, phase, reload, file, guard })
     }
 }
 
@@ -91,6 +95,11 @@ pub fn router(state: AdminState) -> Router {
         .route("/shadow", put(shadow::start).delete(shadow::stop))
         .route("/diffs", get(shadow::report).delete(shadow::reset))
         .route("/diffs/samples", get(shadow::samples))
+        .route("/rollout", get(rollout::status).put(rollout::start))
+        .route("/rollout/pause", post(rollout::pause))
+        .route("/rollout/resume", post(rollout::resume))
+        .route("/rollout/promote", post(rollout::promote))
+        .route("/rollout/abort", post(rollout::abort))
         .route("/hold", post(hold::hold))
         .route("/release", post(hold::release))
         .route("/versions/{version}", put(versions::register).delete(versions::remove))
@@ -107,6 +116,7 @@ pub fn router(state: AdminState) -> Router {
         .nest("/v1/services/{service}", service)
         .route("/v1/revisions", get(revisions::list))
         .route("/v1/revisions/{number}", get(revisions::one))
+        .route("/v1/outcomes", post(rollout::outcomes))
         .route("/v1/explain", post(explain::explain))
         .route("/v1/reload", post(status::reload))
         .route("/v1/events", get(events::follow))

@@ -4,7 +4,9 @@ use axum::Json;
 use axum::response::{IntoResponse, Response};
 use utoipa::OpenApi;
 
-use super::{events, explain, health, hold, revisions, services, shadow, status, versions};
+use super::{
+    events, explain, health, hold, revisions, rollout, services, shadow, status, versions,
+};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -19,6 +21,8 @@ use super::{events, explain, health, hold, revisions, services, shadow, status, 
         services::set_weights, services::cutover, services::rollback,
         shadow::start, shadow::stop, shadow::report, shadow::samples, shadow::reset,
         hold::hold, hold::release,
+        rollout::start, rollout::status, rollout::pause, rollout::resume, rollout::promote,
+        rollout::abort, rollout::outcomes,
         versions::register, versions::remove, versions::drain, versions::undrain,
         revisions::list, revisions::one,
         explain::explain, events::follow,
@@ -27,6 +31,7 @@ use super::{events, explain, health, hold, revisions, services, shadow, status, 
         (name = "traffic", description = "Change traffic"),
         (name = "versions", description = "Versions at run time"),
         (name = "shadow", description = "Mirroring and comparing"),
+        (name = "rollout", description = "Progressive delivery"),
         (name = "history", description = "Revisions"),
         (name = "status", description = "What is"),
         (name = "health", description = "For orchestrators"),

@@ -66,7 +66,13 @@ async fn shown(state: &AdminState, wanted: impl Fn(&Service) -> bool) -> (u64, V
     let current = state.control.current();
     let now_ms = clock::process_ms(clock::now());
     let revision = current.number;
-    let view = View { revision, telemetry: &state.telemetry, gauges: &gauges, now_ms };
+    let view = View {
+        revision,
+        telemetry: &state.telemetry,
+        rollouts: &state.rollouts,
+        gauges: &gauges,
+        now_ms,
+    };
     let services = current.snapshot.services.iter().filter(|service| wanted(service));
     let show = |service: &std::sync::Arc<Service>| {
         ServiceDto::new(service, view, is_rollback_ready(service, &locked.history))

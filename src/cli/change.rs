@@ -10,13 +10,13 @@ fn usage(text: String) -> Failure {
     Failure::Unreachable(text)
 }
 
-fn path(service: &str, rest: &str, dry_run: bool) -> String {
+pub(super) fn path(service: &str, rest: &str, dry_run: bool) -> String {
     let query = if dry_run { "?dry_run=true" } else { "" };
     format!("/v1/services/{service}/{rest}{query}")
 }
 
 /// Prints what a change did.
-fn done(admin: &Admin, answer: &Value, words: &str) -> u8 {
+pub(super) fn done(admin: &Admin, answer: &Value, words: &str) -> u8 {
     if admin.json {
         println!("{answer}");
         return 0;

@@ -10,6 +10,7 @@ mod compare;
 mod diffs;
 mod explain;
 mod export;
+mod rollout;
 mod run;
 mod status;
 pub mod table;
@@ -120,6 +121,8 @@ enum Command {
         #[arg(long)]
         reset: bool,
     },
+    /// Move weight step by step, on evidence.
+    Rollout(rollout::Options),
     /// Let requests wait at the proxy.
     Hold {
         service: String,
@@ -232,6 +235,7 @@ fn dispatch(admin: &Admin, command: Command) -> Result<u8, Failure> {
             let gate = diffs::Gate { max_mismatch, min_samples };
             diffs::run(admin, &service, &gate, samples, reset)
         }
+        Command::Rollout(options) => rollout::run(admin, &options),
         Command::Hold { service, max_wait, max_requests } => {
             change::hold(admin, &service, max_wait.as_deref(), max_requests)
         }

@@ -255,7 +255,8 @@ sections! {
             => "A shadow may be slower than the primary by this much.";
     }
     ROLLOUT "service.NAME.rollout"
-        "A plan that moves weight step by step. Checked and otherwise ignored by this release." {
+        "A plan that moves weight step by step, with gates and a verdict between the steps. It begins \
+         with `tidegate rollout SERVICE start`, never by itself." {
         "to" "version" Required => "The version that gets the traffic.";
         "steps" "list of percents, ascending" Required => "Its share at each step.";
         "step_duration" "duration" Is(r#""5m""#) => "The time of a step, at least.";

@@ -1,5 +1,4 @@
-//! The section `[service.NAME.rollout]`: checked whole, and kept for the release that carries it
-//! out.
+//! The section `[service.NAME.rollout]`: the plan that `rollout start` carries out.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,9 +19,6 @@ pub(super) fn read(service: &Section<'_>, versions: &VersionNames<'_>) -> Option
     const ENDS: [(&str, OnRegression); 2] =
         [("rollback", OnRegression::Rollback), ("pause", OnRegression::Pause)];
     let section = service.optional_section("rollout", ROLLOUT)?;
-    let problem = Problem::new("rollouts are not carried out by this release")
-        .help("the section is checked and otherwise ignored");
-    section.context.findings.warn(section.place, &section.path, problem);
     let to = section.required("to", |node| versions.read(node));
     let steps_ppm = read_steps(&section);
     Some(Arc::new(RolloutPlan {

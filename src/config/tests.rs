@@ -67,12 +67,12 @@ fn every_example_is_free_of_warnings() {
 }
 
 #[test]
-fn the_full_example_warns_only_of_the_rollout() {
+fn the_full_example_warns_of_nothing() {
     let text = fs::read_to_string(repository("config/full.toml")).unwrap();
     let parsed = parse(&text, Path::new("full.toml"), &no_env);
     let parsed = parsed.unwrap_or_else(|report| panic!("{report}"));
     let titles: Vec<_> = parsed.warnings.diagnostics.iter().map(Diagnostic::title).collect();
-    assert_eq!(titles, ["service.checkout.rollout: rollouts are not carried out by this release"]);
+    assert!(titles.is_empty(), "{titles:?}");
 }
 
 #[test]

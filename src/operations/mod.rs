@@ -6,7 +6,9 @@
 
 pub mod deploy;
 pub mod reload;
+pub mod rollout;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::control::{Author, Control, Outcome, Refusal, Terms};
@@ -250,7 +252,8 @@ fn previous(service: &Service, history: &History) -> Option<Traffic> {
     let elsewhere = |then: &Traffic| {
         then.salt != now.salt || then.table != now.table || !then.weights.same_shares(&now.weights)
     };
-    earlier().find(elsewhere).or_else(|| earlier().find(|then| then != now))
+    let same = |then: &Traffic| Traffic { rollout: now.rollout.clone(), ..then.clone() } == *now;
+    earlier().find(elsewhere).or_else(|| earlier().find(|then| !same(then)))
 }
 
 /// Earlier traffic as it would be live again: nothing is held; versions registered since stay, for
@@ -258,7 +261,12 @@ fn previous(service: &Service, history: &History) -> Option<Traffic> {
 /// so that a reload does not undo the rollback.
 fn restored(service: &Service, then: &Traffic) -> Traffic {
     let now = &service.traffic;
-    let mut next = Traffic { hold: None, declared: now.declared.clone(), ..then.clone() };
+    let mut next = Traffic {
+        hold: None,
+        declared: now.declared.clone(),
+        rollout: now.rollout.as_ref().map(|rollout| Arc::new(rollout.superseded())),
+        ..then.clone()
+    };
     for (name, plan) in &now.added {
         next.added.entry(name.clone()).or_insert_with(|| plan.clone());
     }

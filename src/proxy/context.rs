@@ -6,12 +6,14 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Instant;
 
+use super::counters::{Counts, Trial};
 use super::error::Reason;
 use super::record::Record;
 use super::worker::{Lease, Worker};
 use crate::clock;
 use crate::h1::head::{Method, RequestHead};
 use crate::limits::REQUEST_ID_BYTES_MAX;
+use crate::rollout::evidence::latency;
 use crate::shadow::Tap;
 use crate::snapshot::Service;
 use crate::split::Cause;
@@ -41,6 +43,10 @@ pub struct RequestCx {
     pub upstream_began: Option<Instant>,
     pub upstream_answered: Option<Instant>,
     pub reason: Option<Reason>,
+    /// What it is counted under for a verdict, if for any.
+    trial: Option<Trial>,
+    /// Whether its first attempt failed, whatever became of it afterwards.
+    first_failed: Option<Reason>,
     /// The hold of its copy on it, if it is copied.
     pub tap: Tap,
     /// The status the client saw; 0 until the books are closed.
@@ -101,6 +107,8 @@ impl RequestCx {
             upstream_began: None,
             upstream_answered: None,
             reason: None,
+            trial: None,
+            first_failed: None,
             tap: Tap::default(),
             status: 0,
             ended: None,
@@ -118,6 +126,45 @@ impl RequestCx {
         Some(&self.service()?.versions[self.assigned?.version])
     }
 
+    /// Notes what the request is counted under for a verdict, from how it was assigned. Testers and
+    /// stand-ins count for none: nobody drew them.
+    pub fn note_trial(&mut self) {
+        if self.first_failed.is_some() {
+            return;
+        }
+        self.trial = self.assigned.and_then(|assigned| {
+            let service = &self.lease.snapshot.services[assigned.service];
+            let generation = service.trial?;
+            let half = match assigned.cause {
+                // A user belongs to one half, as to one version.
+                Cause::Sticky(bucket) => bucket & 1 == 1,
+                Cause::Split => self.request_id.as_bytes().last().is_some_and(|b| b & 1 == 1),
+                Cause::Pin(_) | Cause::Fallback | Cause::Rescue => return None,
+            };
+            Some(Trial { version: service.versions[assigned.version].id, generation, half })
+        });
+    }
+
+    /// Notes that an attempt failed: the first version answers for it in a verdict.
+    pub fn note_failed(&mut self, reason: Reason) {
+        self.first_failed.get_or_insert(reason);
+    }
+
+    fn count_trial(&self, status: u16, counts: &mut Counts) {
+        let Some(trial) = self.trial else { return };
+        let failed = self.first_failed.is_some() || status >= 500;
+        let timed_out = self.first_failed.or(self.reason) == Some(Reason::UpstreamTimeout);
+        let took = self.upstream_began.zip(self.upstream_answered);
+        let bucket = match took {
+            _ if timed_out => Some(latency::NEVER),
+            Some((began, came)) if !failed => {
+                Some(latency::bucket(came.saturating_duration_since(began)))
+            }
+            _ => None,
+        };
+        counts.trial(trial, failed, bucket);
+    }
+
     /// When the books were closed, or now.
     pub fn ended(&self) -> Instant {
         self.ended.unwrap_or_else(clock::now)
@@ -126,6 +173,7 @@ impl RequestCx {
     /// Charges the version with an answer that broke off in its middle.
     pub fn charge(&mut self, reason: Reason) {
         self.reason = Some(reason);
+        self.note_failed(reason);
         if let Some(version) = self.version() {
             let status = super::reply::status(reason);
             self.worker.counts.borrow_mut().failed_attempt(version.id, status);
@@ -152,6 +200,7 @@ impl RequestCx {
             }
             _ => counts.local_reply(self.reason.unwrap_or(Reason::ClientGone)),
         }
+        self.count_trial(status, &mut counts);
         drop(counts);
         if let (Some(log), Some(told)) = (&worker.shared.access_log, &self.told) {
             let service = self.service();

@@ -11,6 +11,8 @@ use crate::h1::head::Method;
 use crate::name::{ListenerName, ServiceName, VersionName};
 
 use super::error::Reason;
+use crate::rollout::evidence::engine::Arm;
+use crate::rollout::evidence::latency::BUCKETS;
 
 /// Slots of the fine histogram: sixteen to a power of two, from a microsecond to over an hour.
 pub const FINE_SLOTS: usize = 33 * 16;
@@ -22,6 +24,16 @@ pub struct Series {
     pub requests: Vec<(Method, u16, u64)>,
     /// Requests and their summed seconds, by duration bucket; the last is above all bounds.
     pub durations: Vec<(u64, f64)>,
+}
+
+/// What a request is counted under for a verdict: the version it was drawn for, by the weight in force
+/// then, whoever serves it in the end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Trial {
+    pub version: u32,
+    pub generation: u32,
+    /// Which half of its version it belongs to.
+    pub half: bool,
 }
 
 /// Counts of one version, whatever the route: what `status` and verdicts read.
@@ -64,6 +76,9 @@ pub struct Counts {
     pub endpoint_in_flight: FxHashMap<u32, u32>,
     /// Open upstream connections by number of version.
     pub upstream_connections: FxHashMap<u32, u32>,
+    /// Requests that a verdict goes by, by the number of the version and that of the weight they were
+    /// assigned under; in two halves that are equal by chance.
+    pub trials: FxHashMap<(u32, u32), [Arm; 2]>,
     /// Open client connections by listener.
     pub connections: FxHashMap<ListenerName, u32>,
 }
@@ -112,6 +127,21 @@ impl Counts {
             version.error(status);
         }
         version.fine[usize::from(fine_slot(duration))] += 1;
+    }
+
+    /// Counts a request for a verdict: whether its first attempt failed, and the bucket of its latency
+    /// if that says anything.
+    pub fn trial(&mut self, trial: Trial, failed: bool, bucket: Option<usize>) {
+        let halves = self.trials.entry((trial.version, trial.generation)).or_default();
+        let half = &mut halves[usize::from(trial.half)];
+        half.requests += 1;
+        half.errors += u64::from(failed);
+        if let Some(bucket) = bucket {
+            if half.latency.is_empty() {
+                half.latency = vec![0; BUCKETS];
+            }
+            half.latency[bucket] += 1;
+        }
     }
 
     /// Charges a version with a failed attempt whose request another attempt may still serve.

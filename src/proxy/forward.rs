@@ -115,11 +115,13 @@ fn current_service(cx: &mut RequestCx, head: &RequestHead) -> Result<ServiceRef,
                 if !choice.usable {
                     cx.lease = lease;
                     cx.assigned = Some(next);
+                    cx.note_trial();
                     return Err(ProxyError::new(Reason::NoEndpoint));
                 }
             }
             cx.lease = lease;
             cx.assigned = Some(next);
+            cx.note_trial();
         }
     }
     Ok(ServiceRef { lease: cx.lease.clone(), place: cx.assigned.map_or(0, |a| a.service) })
@@ -298,6 +300,7 @@ fn decide(
         tries.stale += 1;
         return Ok(());
     }
+    cx.note_failed(reason);
     if let Some(place) = cx.endpoint {
         let endpoint = &version.endpoints[place].endpoint;
         tries.failed_endpoint = Some(endpoint.id);

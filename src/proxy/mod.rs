@@ -99,6 +99,7 @@ async fn decide(
     let choice = choice.map_err(ProxyError::new)?;
     cx.new_cohort = choice.new_cohort;
     cx.assigned = Some(Assigned { service: place, version: choice.version, cause: choice.cause });
+    cx.note_trial();
     if !choice.usable {
         return Err(ProxyError::new(Reason::NoEndpoint));
     }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use crate::name::{ServiceName, VersionName};
 use crate::plan::Address;
+use crate::rollout::machine::Rollout;
 use crate::traffic::{HoldRule, ShadowRule, Traffic, TrafficMap};
 use crate::weight::Weights;
 
@@ -68,6 +69,7 @@ fn parts(from: &Traffic, to: &Traffic) -> Vec<String> {
     }
     parts.extend(shadow_part(from.shadow.as_ref(), to.shadow.as_ref()));
     parts.extend(hold_part(from.hold.as_ref(), to.hold.as_ref()));
+    parts.extend(rollout_part(from.rollout.as_deref(), to.rollout.as_deref()));
     parts.extend(version_parts(from, to));
     parts.extend(draining_parts(&from.draining, &to.draining, VersionName::to_string));
     let endpoint = |(version, address): &(VersionName, Address)| format!("{version} {address}");
@@ -105,6 +107,16 @@ fn hold_part(from: Option<&HoldRule>, to: Option<&HoldRule>) -> Option<String> {
         _ => return None,
     };
     Some(words.to_owned())
+}
+
+fn rollout_part(from: Option<&Rollout>, to: Option<&Rollout>) -> Option<String> {
+    if from == to {
+        return None;
+    }
+    let Some(to) = to else { return Some("rollout forgotten".to_owned()) };
+    let (version, state) = (&to.plan.to, to.state.as_str());
+    let percent = f64::from(to.share_ppm) / 1e4;
+    Some(format!("rollout to {version} {state} at {percent} % ({})", to.reason))
 }
 
 fn version_parts(from: &Traffic, to: &Traffic) -> Vec<String> {

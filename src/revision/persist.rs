@@ -16,7 +16,11 @@ use super::Entry;
 use super::change::{Change, changes};
 use crate::h1::head::Method;
 use crate::name::{ServiceName, VersionName};
-use crate::plan::{Address, HealthPlan, OutlierPlan, Protocol, TlsPlan, VersionPlan};
+use crate::plan::{
+    Address, Advance, AnalysisPlan, HealthPlan, OnRegression, OutlierPlan, Pace, Protocol,
+    RolloutPlan, TlsPlan, VersionPlan,
+};
+use crate::rollout::machine::{Rollout, State};
 use crate::split::BucketTable;
 use crate::traffic::{CompareRule, Declared, HoldRule, ShadowRule, Traffic, TrafficMap};
 use crate::weight::Weights;
@@ -149,6 +153,8 @@ struct TrafficDoc {
     added: BTreeMap<String, VersionDoc>,
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     draining: BTreeSet<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    rollout: Option<Box<RolloutDoc>>,
     /// Version and address.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     draining_endpoints: BTreeSet<(String, String)>,
@@ -172,6 +178,7 @@ impl From<&Traffic> for TrafficDoc {
                 .map(|(name, plan)| (name.to_string(), plan.as_ref().into()))
                 .collect(),
             draining: of.draining.iter().map(VersionName::to_string).collect(),
+            rollout: of.rollout.as_deref().map(|rollout| Box::new(rollout.into())),
             draining_endpoints: of.draining_endpoints.iter().map(endpoint).collect(),
             declared: DeclaredDoc {
                 weights: weights_doc(&of.declared.weights),
@@ -201,6 +208,7 @@ impl TryFrom<TrafficDoc> for Traffic {
             hold: doc.hold.map(HoldRule::try_from).transpose()?,
             added: doc.added.into_iter().map(version).collect::<Result<_, Wrong>>()?,
             draining: draining.collect::<Result<_, _>>()?,
+            rollout: doc.rollout.map(|doc| Rollout::try_from(*doc)).transpose()?.map(Arc::new),
             draining_endpoints: doc
                 .draining_endpoints
                 .into_iter()
@@ -459,6 +467,109 @@ impl TryFrom<HealthDoc> for HealthPlan {
             healthy_after: doc.healthy_after,
             unhealthy_after: doc.unhealthy_after,
             expect: doc.expect,
+        })
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RolloutDoc {
+    to: String,
+    steps_ppm: Vec<u32>,
+    step_duration: Span,
+    max_error_ppm: Option<u32>,
+    max_latency: Vec<(u8, Span)>,
+    alpha: f64,
+    error_ratio: f64,
+    error_margin_ppm: u32,
+    latency_ratio: f64,
+    min_requests: u64,
+    by_evidence: bool,
+    needs_safe: bool,
+    max_duration: Span,
+    pauses: bool,
+    state: String,
+    step: usize,
+    share_ppm: u32,
+    before: BTreeMap<String, u32>,
+    generation: u32,
+    epoch: u32,
+    started_ms: u64,
+    step_began_ms: u64,
+    reason: String,
+}
+
+impl From<&Rollout> for RolloutDoc {
+    fn from(of: &Rollout) -> Self {
+        let plan = &of.plan;
+        Self {
+            to: plan.to.to_string(),
+            steps_ppm: plan.steps_ppm.clone(),
+            step_duration: plan.step_duration.into(),
+            max_error_ppm: plan.max_error_ppm,
+            max_latency: plan.max_latency.iter().map(|(p, bound)| (*p, (*bound).into())).collect(),
+            alpha: plan.analysis.alpha,
+            error_ratio: plan.analysis.error_ratio,
+            error_margin_ppm: plan.analysis.error_margin_ppm,
+            latency_ratio: plan.analysis.latency_ratio,
+            min_requests: plan.analysis.min_requests,
+            by_evidence: plan.pace == Pace::Evidence,
+            needs_safe: plan.advance == Advance::Safe,
+            max_duration: plan.max_duration.into(),
+            pauses: plan.on_regression == OnRegression::Pause,
+            state: of.state.as_str().to_owned(),
+            step: of.step,
+            share_ppm: of.share_ppm,
+            before: weights_doc(&of.before),
+            generation: of.generation,
+            epoch: of.epoch,
+            started_ms: of.started_ms,
+            step_began_ms: of.step_began_ms,
+            reason: of.reason.clone(),
+        }
+    }
+}
+
+impl TryFrom<RolloutDoc> for Rollout {
+    type Error = Wrong;
+
+    fn try_from(doc: RolloutDoc) -> Result<Self, Wrong> {
+        let state = State::ALL.into_iter().find(|state| state.as_str() == doc.state);
+        let unknown = || format!("`{}` is no state of a rollout", doc.state.escape_debug());
+        let state = state.ok_or_else(unknown)?;
+        if doc.steps_ppm.iter().chain([&doc.share_ppm]).any(|ppm| *ppm > 1_000_000) {
+            return Err("a rollout has a share above everything".into());
+        }
+        let bound = |(percentile, bound): (u8, Span)| Ok((percentile, bound.try_into()?));
+        let plan = RolloutPlan {
+            to: version_name(&doc.to)?,
+            steps_ppm: doc.steps_ppm,
+            step_duration: doc.step_duration.try_into()?,
+            max_error_ppm: doc.max_error_ppm,
+            max_latency: doc.max_latency.into_iter().map(bound).collect::<Result<_, Wrong>>()?,
+            analysis: AnalysisPlan {
+                alpha: doc.alpha,
+                error_ratio: doc.error_ratio,
+                error_margin_ppm: doc.error_margin_ppm,
+                latency_ratio: doc.latency_ratio,
+                min_requests: doc.min_requests,
+            },
+            pace: if doc.by_evidence { Pace::Evidence } else { Pace::Steps },
+            advance: if doc.needs_safe { Advance::Safe } else { Advance::NotRegressed },
+            max_duration: doc.max_duration.try_into()?,
+            on_regression: if doc.pauses { OnRegression::Pause } else { OnRegression::Rollback },
+        };
+        Ok(Self {
+            plan,
+            state,
+            step: doc.step,
+            share_ppm: doc.share_ppm,
+            before: weights(doc.before)?,
+            generation: doc.generation,
+            epoch: doc.epoch,
+            started_ms: doc.started_ms,
+            step_began_ms: doc.step_began_ms,
+            reason: doc.reason,
         })
     }
 }

@@ -12,8 +12,10 @@ use crate::h1::head::Method;
 use crate::limits::REVISIONS_KEPT;
 use crate::name::{ServiceName, VersionName};
 use crate::plan::{
-    Address, HealthPlan, OutlierPlan, Protocol, ServicePlan, ServicePolicy, TlsPlan, VersionPlan,
+    Address, HealthPlan, OutlierPlan, Protocol, RolloutPlan, ServicePlan, ServicePolicy, TlsPlan,
+    VersionPlan,
 };
+use crate::rollout::machine::Rollout;
 use crate::split::BucketTable;
 use crate::traffic::{CompareRule, Declared, HoldRule, ShadowRule, Traffic};
 use crate::weight::Weights;
@@ -110,6 +112,11 @@ fn story() -> Vec<Entry> {
         ..ShadowRule::to(version("green"), 100_000)
     });
     rich.hold = Some(HoldRule { methods: vec![Method::Post], ..HoldRule::default() });
+    let mut plan = RolloutPlan::to(version("green"));
+    plan.max_error_ppm = Some(10_000);
+    plan.max_latency = vec![(95, Duration::from_millis(1500))];
+    let rollout = Rollout::start(plan, rich.weights.clone(), 1_700_000_000_000);
+    rich.rollout = Some(Arc::new(rollout.paused("by hand")));
     rich.added.insert(version("red"), Arc::new(rich_version()));
     rich.draining.insert(version("blue"));
     rich.draining_endpoints.insert((version("green"), address(2)));
@@ -218,6 +225,7 @@ fn any_traffic() -> impl Strategy<Value = Traffic> {
                 added,
                 draining,
                 draining_endpoints: endpoints.collect(),
+                rollout: None,
                 declared: Declared { weights: base, shadow: base_shadow },
             };
             traffic.with_weights(live)

@@ -19,6 +19,11 @@ pub fn first_salt(service: &str) -> u64 {
     xxh3_64_with_seed(service.as_bytes(), 0)
 }
 
+/// Another salt, for users to be drawn anew; `now_ms` keeps it from being one that was before.
+pub fn next_salt(salt: u64, now_ms: u64) -> u64 {
+    xxh3_64_with_seed(&now_ms.to_le_bytes(), salt)
+}
+
 /// Which version each bucket belongs to.
 #[derive(Clone)]
 pub struct BucketTable {

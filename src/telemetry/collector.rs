@@ -19,6 +19,7 @@ use crate::limits::COLLECT_EVERY;
 use crate::name::ListenerName;
 use crate::operations;
 use crate::proxy::counters::Counts;
+use crate::rollout::evidence::engine::Arm;
 use crate::snapshot::{Service, Snapshot};
 
 /// What is open or in flight right now, on all workers together.
@@ -61,12 +62,15 @@ pub struct Telemetry {
 struct Books {
     metrics: Metrics,
     outcomes: Outcomes,
+    /// What verdicts go by, until the rollout driver takes it.
+    trials: HashMap<(u32, u32), [Arm; 2]>,
 }
 
 impl Telemetry {
     /// Empty books. `bounds` are the duration buckets in seconds.
     pub fn new(bounds: &[f64], now: Instant) -> Self {
-        let books = Books { metrics: Metrics::new(bounds), outcomes: Outcomes::new(now) };
+        let (metrics, outcomes) = (Metrics::new(bounds), Outcomes::new(now));
+        let books = Books { metrics, outcomes, trials: HashMap::new() };
         Self { collecting: tokio::sync::Mutex::default(), books: Mutex::new(books) }
     }
 
@@ -91,9 +95,19 @@ impl Telemetry {
             gauges.add(counts);
             books.metrics.absorb(counts, &control.shared.registry);
             books.outcomes.absorb(counts, now);
+            for (key, halves) in &counts.trials {
+                let sums = books.trials.entry(*key).or_default();
+                sums.iter_mut().zip(halves).for_each(|(sum, half)| sum.add(half));
+            }
         }
         absorb_shadows(&mut books.metrics, control);
         gauges
+    }
+
+    /// What verdicts go by, since it was last taken: by the number of the version and that of the
+    /// weight.
+    pub fn take_trials(&self) -> HashMap<(u32, u32), [Arm; 2]> {
+        std::mem::take(&mut self.books().trials)
     }
 
     /// What a version did lately, by its number.

@@ -71,6 +71,12 @@ metrics! {
         "Mismatches by kind: status, header, body, latency.";
     SHADOW_LATENCY_DELTA = Histogram "tidegate_shadow_latency_delta_seconds" ["service", "version"]
         "How much later than the primary the shadow answered.";
+    ROLLOUT_WEIGHT = Gauge "tidegate_rollout_weight_percent" ["service"]
+        "The share that the rollout gives the new version, in percent.";
+    ROLLOUT_STATE = Gauge "tidegate_rollout_state" ["service"]
+        "Of the last rollout: 1 running, 2 paused, 3 succeeded, 4 rolled back, 5 aborted.";
+    VERDICT = Gauge "tidegate_verdict" ["service", "version", "metric"]
+        "What a rollout's metric says of the new version: -2 regressed, -1 suspect, 0 undecided, 1 safe.";
     REVISION = Gauge "tidegate_revision" []
         "The revision in force.";
     CONFIG_VALID = Gauge "tidegate_config_valid" []

@@ -14,6 +14,7 @@ mod http2;
 mod reload;
 mod restart;
 mod rig;
+mod rollout;
 mod routing;
 mod run;
 mod shadow;

@@ -10,6 +10,8 @@ const PURE: &[&str] = &[
     "src/split/",
     "src/diff/",
     "src/rollout/evidence/",
+    "src/rollout/gate.rs",
+    "src/rollout/machine.rs",
     "src/weight.rs",
     "src/name.rs",
     "src/traffic.rs",
@@ -144,30 +146,34 @@ const IMPORTS: &[(&str, &str)] = &[
     ("route", "h1 name"),
     ("split", "h1 limits name route weight"),
     ("diff", "h1 limits"),
-    ("rollout", ""),
-    ("traffic", "diff h1 name plan split weight"),
+    ("traffic", "diff h1 name plan rollout split weight"),
     ("plan", "h1 name route split traffic weight"),
     ("snapshot", "diff name plan route split traffic upstream"),
     ("upstream", "clock limits name net plan snapshot"),
     ("net", "upstream"),
     ("certs", "plan"),
     ("config", "diff h1 limits name plan route snapshot split traffic upstream weight"),
-    ("revision", "h1 limits name plan snapshot split traffic weight"),
+    ("revision", "h1 limits name plan rollout snapshot split traffic weight"),
     ("shadow", "clock diff h1 limits name net proxy snapshot traffic upstream"),
-    ("proxy", "certs clock h1 limits name net plan revision route shadow snapshot split upstream"),
+    (
+        "proxy",
+        "certs clock h1 limits name net plan revision rollout route shadow snapshot split upstream",
+    ),
     ("explain", "h1 limits name plan proxy route snapshot split upstream"),
     ("control", "clock config limits name proxy revision snapshot traffic"),
-    ("operations", "config control name plan revision snapshot telemetry traffic upstream weight"),
-    ("telemetry", "clock control limits name operations proxy shadow snapshot upstream"),
+    (
+        "operations",
+        "clock config control name plan revision rollout snapshot split telemetry traffic upstream weight",
+    ),
+    ("rollout", "clock control limits name operations plan snapshot telemetry weight"),
+    ("telemetry", "clock control limits name operations proxy rollout shadow snapshot upstream"),
     (
         "admin",
-        "clock config control diff explain h1 limits name net operations phase plan revision shadow \
-         snapshot telemetry traffic upstream weight",
+        "clock config control diff explain h1 limits name net operations phase plan revision rollout shadow snapshot telemetry traffic upstream weight",
     ),
     (
         "app",
-        "admin certs clock config control limits name net operations phase plan proxy revision \
-         shadow snapshot telemetry traffic upstream watch",
+        "admin certs clock config control limits name net operations phase plan proxy revision rollout shadow snapshot telemetry traffic upstream watch",
     ),
     ("demo", "app cli clock control name net telemetry"),
     ("cli", "admin app clock config control demo diff h1 net revision rollout"),
@@ -250,7 +256,7 @@ fn who_starts_tasks_is_known() {
 }
 
 /// Where types are read and written as JSON; everywhere else a type of the domain is just that.
-const SERIALIZED: &[&str] = &["src/admin/", "src/revision/persist.rs"];
+const SERIALIZED: &[&str] = &["src/admin/", "src/revision/persist.rs", "src/rollout/kept.rs"];
 
 #[test]
 fn the_domain_is_not_a_file_format() {

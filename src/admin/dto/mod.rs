@@ -5,17 +5,20 @@
 pub mod diffs;
 pub mod explain;
 pub mod request;
+pub mod rollout;
 
 use std::collections::BTreeMap;
 
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use self::rollout::RolloutDto;
 use crate::control::Outcome;
 use crate::operations::{CutoverOutcome, Move, moves};
 use crate::plan::{ServicePlan, VersionPlan};
 use crate::revision::Entry;
 use crate::revision::change::Change;
+use crate::rollout::driver::Rollouts;
 use crate::snapshot::Service;
 use crate::telemetry::collector::{Gauges, Telemetry};
 use crate::traffic::{HoldRule, ShadowRule, Traffic};
@@ -160,8 +163,8 @@ pub struct ServiceDto {
     /// Whether a rollback would work now.
     pub rollback_ready: bool,
     pub versions: BTreeMap<String, VersionDto>,
-    /// A rollout in progress.
-    pub rollout: Option<serde_json::Value>,
+    /// The rollout in progress, or the last one.
+    pub rollout: Option<RolloutDto>,
 }
 
 /// Live traffic.
@@ -289,6 +292,7 @@ impl EndpointDto {
 pub struct View<'a> {
     pub revision: u64,
     pub telemetry: &'a Telemetry,
+    pub rollouts: &'a Rollouts,
     pub gauges: &'a Gauges,
     pub now_ms: u64,
 }
@@ -316,7 +320,7 @@ impl ServiceDto {
             drift: traffic.drifts_from(&service.plan),
             rollback_ready,
             versions: service.versions.iter().map(of).collect(),
-            rollout: None,
+            rollout: view.rollouts.view(service).map(RolloutDto::from),
         }
     }
 }

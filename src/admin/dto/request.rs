@@ -36,7 +36,7 @@ pub fn parse_duration(key: &str, text: &str) -> Result<Duration, Problem> {
     humantime::parse_duration(text.trim()).map_err(wrong)
 }
 
-fn version_name(text: &str) -> Result<VersionName, Problem> {
+pub(super) fn version_name(text: &str) -> Result<VersionName, Problem> {
     VersionName::new(text).map_err(invalid)
 }
 

@@ -153,6 +153,7 @@ impl Rig {
         };
         let state = AdminState::new(
             control.clone(),
+            Arc::default(),
             telemetry,
             watched,
             Arc::new(refuse),

@@ -6,7 +6,7 @@
 /// Requests of each arm that close a block.
 const REQUESTS_MIN: u64 = 10;
 /// Seconds after which a block with any request of both arms is closed.
-const SECONDS_MAX: f64 = 30.0;
+const SECONDS_ENOUGH: f64 = 30.0;
 
 /// Something that is counted per arm and can be added up.
 pub trait Pool: Default {
@@ -37,7 +37,7 @@ impl<T: Pool> Blocker<T> {
         self.seconds += seconds;
         let (n0, n1) = self.open.requests();
         let full = n0 >= REQUESTS_MIN && n1 >= REQUESTS_MIN;
-        let old = self.seconds >= SECONDS_MAX && n0 >= 1 && n1 >= 1;
+        let old = self.seconds >= SECONDS_ENOUGH && n0 >= 1 && n1 >= 1;
         (full || old).then(|| self.close())
     }
 

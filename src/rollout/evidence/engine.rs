@@ -471,6 +471,20 @@ impl Engine {
         })
     }
 
+    /// What each metric alone says, without the estimates.
+    pub fn verdicts(&self) -> Vec<(Metric, Verdict)> {
+        self.present().map(|track| (track.metric, self.verdict_on(track))).collect()
+    }
+
+    fn verdict_on(&self, track: &Track) -> Verdict {
+        match () {
+            () if self.blamed == Some(track.metric) => Verdict::Regressed,
+            () if track.worse.log_evidence() >= SUSPECT.0.ln() => Verdict::Suspect,
+            () if track.safe.log_evidence() >= (1.0 / PROMOTE_ALPHA).ln() => Verdict::Safe,
+            () => Verdict::Undecided,
+        }
+    }
+
     /// How strongly the bad requests of a metric come in bursts, as far as is known; 1 is not at all.
     pub fn dispersion(&self, metric: Metric) -> f64 {
         let track = self.tracks.iter().find(|track| track.metric == metric);
@@ -502,12 +516,7 @@ impl Engine {
         let spread = if dispersion > super::increment::BURSTS_FROM { dispersion } else { 1.0 };
         let difference = counts.then(|| track.sums.difference(spread));
         let ratio = counts.then(|| track.sums.ratio(spread));
-        let verdict = match () {
-            () if self.blamed == Some(track.metric) => Verdict::Regressed,
-            () if log_evidence >= SUSPECT.0.ln() => Verdict::Suspect,
-            () if log_safety >= (1.0 / PROMOTE_ALPHA).ln() => Verdict::Safe,
-            () => Verdict::Undecided,
-        };
+        let verdict = self.verdict_on(track);
         let text = words::sentence(&words::Said {
             canary,
             metric: track.metric,

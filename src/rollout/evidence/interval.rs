@@ -14,7 +14,7 @@ const MISS: f64 = 0.05;
 /// Halvings of a search: more than a number can tell apart.
 const HALVINGS: usize = 60;
 /// Ratios are looked for between `e^-10` and `e^10`.
-const LOG_RATIO_MAX: f64 = 10.0;
+const LOG_RATIO_END: f64 = 10.0;
 
 /// An estimate between the ends of its interval.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -57,15 +57,15 @@ impl Sums {
         let enough = (2.0 / MISS).ln();
         let more = |log: f64| self.log_evidence(log.exp(), 0.0, true, dispersion, false) >= enough;
         let less = |log: f64| self.log_evidence(log.exp(), 0.0, false, dispersion, false) >= enough;
-        let low = match (more(-LOG_RATIO_MAX), more(LOG_RATIO_MAX)) {
+        let low = match (more(-LOG_RATIO_END), more(LOG_RATIO_END)) {
             (false, _) => 0.0,
-            (true, true) => LOG_RATIO_MAX.exp(),
-            (true, false) => bisect(-LOG_RATIO_MAX, LOG_RATIO_MAX, |log| more(log)).exp(),
+            (true, true) => LOG_RATIO_END.exp(),
+            (true, false) => bisect(-LOG_RATIO_END, LOG_RATIO_END, more).exp(),
         };
-        let high = match (less(-LOG_RATIO_MAX), less(LOG_RATIO_MAX)) {
+        let high = match (less(-LOG_RATIO_END), less(LOG_RATIO_END)) {
             (_, false) => f64::INFINITY,
-            (true, true) => (-LOG_RATIO_MAX).exp(),
-            (false, true) => bisect(-LOG_RATIO_MAX, LOG_RATIO_MAX, |log| !less(log)).exp(),
+            (true, true) => (-LOG_RATIO_END).exp(),
+            (false, true) => bisect(-LOG_RATIO_END, LOG_RATIO_END, |log| !less(log)).exp(),
         };
         Estimate { low, point: self.ratio.0 / self.ratio.1, high }
     }
@@ -82,7 +82,7 @@ impl Sums {
         let enough = (2.0 / MISS).ln();
         let above = |by: f64| self.log_evidence(1.0, by, true, dispersion, swapped) >= enough;
         if above(0.0) {
-            return if above(1.0) { 1.0 } else { bisect(0.0, 1.0, |by| above(by)) };
+            return if above(1.0) { 1.0 } else { bisect(0.0, 1.0, above) };
         }
         // Not known to be above: how far below may it be? That is the upper end of the reverse.
         let below = |by: f64| self.log_evidence(1.0, by, false, dispersion, !swapped) >= enough;

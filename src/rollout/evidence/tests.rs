@@ -304,7 +304,7 @@ fn slow_errors_belong_to_the_weight_that_they_were_assigned_under() {
         let mut late: Vec<(usize, u32, Tick)> = Vec::new();
         for second in 0..400 {
             let weight = (second / period) as u32;
-            let share = if weight % 2 == 0 { 0.5 } else { 0.1 };
+            let share = if weight.is_multiple_of(2) { 0.5 } else { 0.1 };
             let canary = draw(&mut random, rate, share);
             let counts = [rate - canary, canary].map(|n| (n, draw(&mut random, n, 0.02)));
             let [(n0, x0), (n1, x1)] = counts;

@@ -9,7 +9,7 @@ use super::engine::Metric;
 use super::interval::Estimate;
 
 /// Odds above this are shown as this.
-const ODDS_MAX: f64 = 1e9;
+const ODDS_SHOWN: f64 = 1e9;
 
 /// What a sentence is made of.
 #[derive(Debug, Clone, Copy)]
@@ -27,11 +27,11 @@ pub struct Said<'a> {
 
 /// The evidence as odds, `4,000 : 1`; no evidence is `1 : 1`.
 pub fn odds(log_evidence: f64) -> String {
-    let odds = log_evidence.exp().clamp(1.0, ODDS_MAX).round() as u64;
+    let odds = log_evidence.exp().clamp(1.0, ODDS_SHOWN).round() as u64;
     let digits = odds.to_string();
     let mut text = String::new();
     for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place) % 3 == 0 {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
             text.push(',');
         }
         text.push(digit);

@@ -25,6 +25,8 @@ pub struct Script {
     early: Vec<u8>,
     gate: Option<Arc<Notify>>,
     then_close: bool,
+    /// Every so many requests are answered 500.
+    fails_every: Option<u64>,
     silent: bool,
     tls: Option<Arc<rustls::ServerConfig>>,
     health: Arc<Health>,
@@ -48,6 +50,7 @@ pub fn says(body: &str) -> Script {
         early: Vec::new(),
         gate: None,
         then_close: false,
+        fails_every: None,
         silent: false,
         tls: None,
         health: Arc::default(),
@@ -88,6 +91,12 @@ impl Script {
     /// Closes after each answer; with no answer at all when `raw` is empty.
     pub fn closing(mut self) -> Self {
         self.then_close = true;
+        self
+    }
+
+    /// Answers every so many requests with 500.
+    pub fn fails_every(mut self, requests: u64) -> Self {
+        self.fails_every = Some(requests);
         self
     }
 
@@ -224,9 +233,11 @@ async fn talk(
         let Some(request) = read_request(&mut stream, &mut buffer).await else { return };
         let is_probe = request.starts_with("GET /health");
         let is_head = request.starts_with("HEAD ");
+        let mut fails = false;
         if !is_probe {
             seen.lock().unwrap().push(request);
-            requests.fetch_add(1, Ordering::SeqCst);
+            let number = requests.fetch_add(1, Ordering::SeqCst) + 1;
+            fails = script.fails_every.is_some_and(|every| number.is_multiple_of(every));
         }
         if script.silent && !is_probe {
             return std::future::pending().await;
@@ -237,7 +248,7 @@ async fn talk(
         if let (Some(gate), false) = (&script.gate, is_probe) {
             gate.notified().await;
         }
-        let mut said = (script.status, script.body.clone());
+        let mut said = (if fails { 500 } else { script.status }, script.body.clone());
         if is_probe {
             script.health.probes.fetch_add(1, Ordering::SeqCst);
             said = script.health.says.lock().unwrap().clone().unwrap_or(said);

@@ -1,0 +1,307 @@
+//! Rollouts as callers see and start them.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::ChangeDto;
+use super::request::{parse_duration, version_name};
+use crate::admin::problem::Problem;
+use crate::limits::ROLLOUT_STEPS_MAX;
+use crate::plan::{Advance, OnRegression, Pace, RolloutPlan};
+use crate::rollout::driver::View;
+use crate::rollout::evidence::engine::Evidence;
+use crate::rollout::evidence::interval::Estimate;
+
+/// A rollout, running or over.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct RolloutDto {
+    /// `running`, `paused`, `succeeded`, `rolled_back` or `aborted`.
+    pub state: &'static str,
+    /// The version that gets the traffic.
+    pub to: String,
+    /// The step it is in, from 1.
+    pub step: usize,
+    /// Percent.
+    pub steps: Vec<f64>,
+    /// The share of the version now.
+    pub weight_percent: f64,
+    /// `regressed`, `suspect`, `undecided` or `safe`.
+    pub verdict: &'static str,
+    /// What each metric says.
+    pub evidence: BTreeMap<&'static str, EvidenceDto>,
+    /// Why it stands where it stands.
+    pub reason: String,
+    /// Why the verdict says nothing, if so.
+    pub void: Option<String>,
+    /// What the plain gates wait for, if for anything.
+    pub gate: Option<String>,
+    /// The greatest share at which the excess of errors is excluded to be above a thousandth of all.
+    pub max_weight_percent: f64,
+    /// RFC 3339.
+    pub started_at: String,
+    /// When the step may end; null when no clock decides it.
+    pub next_step_at: Option<String>,
+}
+
+/// What one metric says.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct EvidenceDto {
+    /// Natural logarithm of the odds that the version is worse than tolerated.
+    pub log_evidence: f64,
+    /// The same for that it is within the bounds of a promotion.
+    pub log_safety: f64,
+    /// How strongly bad requests come in bursts; 1 is not at all.
+    pub phi: f64,
+    pub verdict: &'static str,
+    /// The version's rate less the baseline's: low, estimate, high; null where there is none.
+    pub difference: Option<[Option<f64>; 3]>,
+    /// The version's rate over the baseline's.
+    pub ratio: Option<[Option<f64>; 3]>,
+    /// All of it in a sentence.
+    pub text: String,
+}
+
+impl From<Evidence> for EvidenceDto {
+    fn from(of: Evidence) -> Self {
+        let finite = |value: f64| value.is_finite().then_some(value);
+        let ends = |e: Estimate| [finite(e.low), finite(e.point), finite(e.high)];
+        Self {
+            log_evidence: of.log_evidence,
+            log_safety: of.log_safety,
+            phi: of.dispersion,
+            verdict: of.verdict.as_str(),
+            difference: of.difference.map(ends),
+            ratio: of.ratio.map(ends),
+            text: of.text,
+        }
+    }
+}
+
+impl From<View> for RolloutDto {
+    fn from(view: View) -> Self {
+        let View { rollout, verdict, void, gate, evidence, max_share } = view;
+        let percent = |ppm: u32| f64::from(ppm) / 1e4;
+        let at = |ms: u64| {
+            let at = jiff::Timestamp::from_millisecond(i64::try_from(ms).unwrap_or(i64::MAX));
+            at.unwrap_or_default().to_string()
+        };
+        let named = |evidence: Evidence| (evidence.metric.as_str(), evidence.into());
+        Self {
+            state: rollout.state.as_str(),
+            to: rollout.plan.to.to_string(),
+            step: rollout.step + 1,
+            steps: rollout.plan.steps_ppm.iter().copied().map(percent).collect(),
+            weight_percent: percent(rollout.share_ppm),
+            verdict: verdict.as_str(),
+            evidence: evidence.into_iter().map(named).collect(),
+            reason: rollout.reason.clone(),
+            void,
+            gate,
+            max_weight_percent: max_share * 100.0,
+            started_at: at(rollout.started_ms),
+            next_step_at: rollout.next_step_at_ms().map(at),
+        }
+    }
+}
+
+/// What a change did, and the rollout afterwards.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct RolloutChangeDto {
+    #[serde(flatten)]
+    pub change: ChangeDto,
+    pub rollout: Option<RolloutDto>,
+}
+
+/// A percentage: a number, or a text like `1%`.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(untagged)]
+pub enum PercentBody {
+    Number(f64),
+    Text(String),
+}
+
+impl PercentBody {
+    fn ppm(&self, key: &str) -> Result<u32, Problem> {
+        let (percent, shown) = match self {
+            Self::Number(number) => (Some(*number), number.to_string()),
+            Self::Text(text) => {
+                (text.trim().trim_end_matches('%').trim().parse().ok(), text.clone())
+            }
+        };
+        let sane = percent.filter(|percent| (0.0..=100.0).contains(percent));
+        let shown = shown.escape_debug();
+        let wrong = || {
+            Problem::invalid(format!("`{key}` is `{shown}`; write a percentage, e.g. `1%` or 1"))
+        };
+        sane.map(|percent| (percent * 1e4).round() as u32).ok_or_else(wrong)
+    }
+}
+
+/// How a rollout is started; what is left out is as the file says, or, without it, the default.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RolloutBody {
+    /// The version that gets the traffic; required unless the file plans a rollout.
+    to: Option<String>,
+    /// Its share at each step, in percent, ascending.
+    steps: Option<Vec<PercentBody>>,
+    /// E.g. `5m`.
+    step_duration: Option<String>,
+    /// E.g. `1%`.
+    max_error_rate: Option<PercentBody>,
+    /// By percentile, e.g. {"p95": "1s"}.
+    max_latency: Option<BTreeMap<String, String>>,
+    analysis: Option<AnalysisBody>,
+    /// `steps` or `evidence`.
+    pace: Option<String>,
+    /// `safe` or `not_regressed`.
+    advance: Option<String>,
+    max_duration: Option<String>,
+    /// `rollback` or `pause`.
+    on_regression: Option<String>,
+    /// Go on although the last rollout was rolled back.
+    #[serde(default)]
+    pub acknowledge: bool,
+}
+
+/// The bounds of the sequential analysis.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AnalysisBody {
+    alpha: Option<f64>,
+    error_ratio: Option<f64>,
+    error_margin: Option<PercentBody>,
+    latency_ratio: Option<f64>,
+    min_requests: Option<u64>,
+}
+
+impl RolloutBody {
+    /// The plan, over that of the file.
+    pub fn plan(&self, file: Option<&RolloutPlan>) -> Result<RolloutPlan, Problem> {
+        let to = self.to.as_deref().map(version_name).transpose()?;
+        let mut plan = match (to, file) {
+            (Some(to), Some(file)) => RolloutPlan { to, ..file.clone() },
+            (None, Some(file)) => file.clone(),
+            (Some(to), None) => RolloutPlan::to(to),
+            (None, None) => {
+                return Err(Problem::invalid(
+                    "`to` is missing, and the file plans no rollout; write e.g. {\"to\": \"green\"}",
+                ));
+            }
+        };
+        if let Some(steps) = &self.steps {
+            plan.steps_ppm = read_steps(steps)?;
+        }
+        let duration = |key: &str, text: &Option<String>| {
+            text.as_deref().map(|text| parse_duration(key, text)).transpose()
+        };
+        plan.step_duration =
+            duration("step_duration", &self.step_duration)?.unwrap_or(plan.step_duration);
+        plan.max_duration =
+            duration("max_duration", &self.max_duration)?.unwrap_or(plan.max_duration);
+        if let Some(rate) = &self.max_error_rate {
+            plan.max_error_ppm = Some(rate.ppm("max_error_rate")?);
+        }
+        if let Some(bounds) = &self.max_latency {
+            let bound = |(key, text): (&String, &String)| {
+                let percentile = percentile(key)?;
+                Ok((percentile, parse_duration(&format!("max_latency.{key}"), text)?))
+            };
+            plan.max_latency = bounds.iter().map(bound).collect::<Result<_, Problem>>()?;
+        }
+        let choose = |key: &str, text: &Option<String>, words: [&str; 2]| match text.as_deref() {
+            None => Ok(None),
+            Some(word) => match words.iter().position(|known| *known == word) {
+                Some(place) => Ok(Some(place)),
+                None => Err(Problem::invalid(format!(
+                    "`{key}` is `{}`; write `{}` or `{}`",
+                    word.escape_debug(),
+                    words[0],
+                    words[1]
+                ))),
+            },
+        };
+        if let Some(place) = choose("pace", &self.pace, ["steps", "evidence"])? {
+            plan.pace = [Pace::Steps, Pace::Evidence][place];
+        }
+        if let Some(place) = choose("advance", &self.advance, ["safe", "not_regressed"])? {
+            plan.advance = [Advance::Safe, Advance::NotRegressed][place];
+        }
+        if let Some(place) = choose("on_regression", &self.on_regression, ["rollback", "pause"])? {
+            plan.on_regression = [OnRegression::Rollback, OnRegression::Pause][place];
+        }
+        self.analysis.as_ref().map_or(Ok(()), |analysis| analysis.apply(&mut plan))?;
+        Ok(plan)
+    }
+}
+
+impl AnalysisBody {
+    fn apply(&self, plan: &mut RolloutPlan) -> Result<(), Problem> {
+        let analysis = &mut plan.analysis;
+        let within = |key: &str, value: Option<f64>, low: f64, high: f64| match value {
+            Some(value) if !(low..=high).contains(&value) => Err(Problem::invalid(format!(
+                "`analysis.{key}` is {value}; write a number from {low} to {high}"
+            ))),
+            value => Ok(value),
+        };
+        if let Some(alpha) = within("alpha", self.alpha, 1e-9, 0.499)? {
+            analysis.alpha = alpha;
+        }
+        if let Some(ratio) = within("error_ratio", self.error_ratio, 1.0, 100.0)? {
+            analysis.error_ratio = ratio;
+        }
+        if let Some(ratio) = within("latency_ratio", self.latency_ratio, 1.0, 100.0)? {
+            analysis.latency_ratio = ratio;
+        }
+        if let Some(margin) = &self.error_margin {
+            analysis.error_margin_ppm = margin.ppm("analysis.error_margin")?;
+        }
+        analysis.min_requests = self.min_requests.unwrap_or(analysis.min_requests);
+        Ok(())
+    }
+}
+
+fn read_steps(steps: &[PercentBody]) -> Result<Vec<u32>, Problem> {
+    let ppm: Vec<u32> = steps.iter().map(|step| step.ppm("steps")).collect::<Result<_, _>>()?;
+    let ascending = ppm.windows(2).all(|pair| pair[0] < pair[1]);
+    if ppm.is_empty() || ppm.len() > ROLLOUT_STEPS_MAX || ppm[0] == 0 || !ascending {
+        let text = format!(
+            "`steps` must be 1 to {ROLLOUT_STEPS_MAX} percentages above 0 that ascend, e.g. \
+             [10, 25, 50, 75, 100]"
+        );
+        return Err(Problem::invalid(text));
+    }
+    Ok(ppm)
+}
+
+fn percentile(key: &str) -> Result<u8, Problem> {
+    let known = [("p50", 50), ("p90", 90), ("p95", 95), ("p99", 99)];
+    let found = known.into_iter().find(|(name, _)| *name == key);
+    found.map(|(_, percentile)| percentile).ok_or_else(|| {
+        let key = key.escape_debug();
+        Problem::invalid(format!("`max_latency.{key}` is unknown; write p50, p90, p95 or p99"))
+    })
+}
+
+/// What the business tells of requests.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct OutcomeBody {
+    pub service: String,
+    pub version: String,
+    /// Whether these requests went well.
+    pub ok: bool,
+    /// How many; one unless told otherwise.
+    pub count: Option<u64>,
+}
+
+/// That it was noted.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct OutcomeDto {
+    /// The revision in force.
+    pub revision: u64,
+    /// How many were noted.
+    pub noted: u64,
+}

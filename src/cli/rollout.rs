@@ -1,0 +1,166 @@
+//! `tidegate rollout`: progressive delivery from a shell.
+
+use clap::{Args, Subcommand};
+use http::Method;
+use serde_json::{Map, Value, json};
+
+use super::change::{done, path};
+use super::client::{Admin, Failure};
+use super::table::{Table, number, text};
+
+/// What to do with the rollout of a service.
+#[derive(Debug, Args)]
+pub struct Options {
+    service: String,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Begin the rollout that the file plans, or another.
+    Start(Start),
+    /// Step, time left and what each metric says.
+    Status,
+    /// Let it stand still.
+    Pause,
+    /// Let it go on.
+    Resume,
+    /// Everything to the new version, without asking gates and evidence.
+    Promote,
+    /// Back to the weights before it.
+    Abort,
+}
+
+#[derive(Debug, Args)]
+struct Start {
+    /// The version that gets the traffic.
+    #[arg(long, value_name = "VERSION")]
+    to: Option<String>,
+    /// Its share at each step in percent, e.g. 10,25,50,100.
+    #[arg(long, value_name = "PERCENTS", value_delimiter = ',')]
+    steps: Option<Vec<f64>>,
+    /// The time of a step, at least.
+    #[arg(long, value_name = "DURATION")]
+    step_duration: Option<String>,
+    /// The plain gate on errors, e.g. 1%.
+    #[arg(long, value_name = "PERCENT")]
+    max_error_rate: Option<String>,
+    /// `steps` or `evidence`.
+    #[arg(long, value_name = "PACE")]
+    pace: Option<String>,
+    /// What a raise needs: `safe` or `not_regressed`.
+    #[arg(long, value_name = "WHAT")]
+    advance: Option<String>,
+    /// Go on although the last rollout was rolled back.
+    #[arg(long)]
+    acknowledge: bool,
+    /// Print what would happen, and change nothing.
+    #[arg(long)]
+    dry_run: bool,
+}
+
+/// Runs the verb.
+pub fn run(admin: &Admin, options: &Options) -> Result<u8, Failure> {
+    let service = options.service.as_str();
+    let steer = |verb: &str, what: &str| {
+        let path = path(service, &format!("rollout/{verb}"), false);
+        let answer = admin.call(Method::POST, &path, None)?;
+        Ok(done(admin, &answer, &format!("the rollout of {service} is {what}")))
+    };
+    match &options.verb {
+        Verb::Start(start) => {
+            let path = path(service, "rollout", start.dry_run);
+            let answer = admin.call(Method::PUT, &path, Some(&start.body()))?;
+            Ok(done(admin, &answer, &format!("the rollout of {service} has begun")))
+        }
+        Verb::Status => status(admin, service),
+        Verb::Pause => steer("pause", "paused"),
+        Verb::Resume => steer("resume", "running"),
+        Verb::Promote => steer("promote", "promoted"),
+        Verb::Abort => steer("abort", "aborted"),
+    }
+}
+
+impl Start {
+    fn body(&self) -> Value {
+        let mut body = Map::new();
+        let texts = [
+            ("to", &self.to),
+            ("step_duration", &self.step_duration),
+            ("max_error_rate", &self.max_error_rate),
+            ("pace", &self.pace),
+            ("advance", &self.advance),
+        ];
+        for (key, value) in texts {
+            if let Some(value) = value {
+                body.insert(key.to_owned(), json!(value));
+            }
+        }
+        if let Some(steps) = &self.steps {
+            body.insert("steps".to_owned(), json!(steps));
+        }
+        if self.acknowledge {
+            body.insert("acknowledge".to_owned(), json!(true));
+        }
+        Value::Object(body)
+    }
+}
+
+fn status(admin: &Admin, service: &str) -> Result<u8, Failure> {
+    let rollout = admin.call(Method::GET, &format!("/v1/services/{service}/rollout"), None)?;
+    match admin.json {
+        true => println!("{rollout}"),
+        false => anstream::print!("{}", render(&rollout)),
+    }
+    Ok(0)
+}
+
+/// A rollout for people.
+fn render(rollout: &Value) -> String {
+    let word = |key: &str| rollout[key].as_str().unwrap_or_default();
+    let steps: Vec<String> =
+        rollout["steps"].as_array().into_iter().flatten().map(|step| format!("{step}%")).collect();
+    let mut out = format!(
+        "{} to {}: step {} of {} ({}), now {}%\n",
+        word("state"),
+        word("to"),
+        rollout["step"],
+        steps.len(),
+        steps.join(" "),
+        rollout["weight_percent"]
+    );
+    out += &format!("verdict {}: {}\n", word("verdict"), word("reason"));
+    if let Some(left) = left(rollout) {
+        out += &format!("the step lasts {left} more at least\n");
+    }
+    for key in ["void", "gate"] {
+        if let Some(why) = rollout[key].as_str() {
+            out += &format!("waits: {why}\n");
+        }
+    }
+    let mut table = Table::new(&["metric", "verdict", "phi", "what is known"]);
+    for (metric, evidence) in rollout["evidence"].as_object().into_iter().flatten() {
+        let verdict = text(evidence["verdict"].as_str().unwrap_or_default());
+        let verdict = match evidence["verdict"].as_str() {
+            Some("regressed") => verdict.bad(),
+            Some("suspect") => verdict.warn(),
+            Some("safe") => verdict.good(),
+            _ => verdict,
+        };
+        table.row(vec![
+            text(metric),
+            verdict,
+            number(format!("{:.1}", evidence["phi"].as_f64().unwrap_or(1.0))),
+            text(evidence["text"].as_str().unwrap_or_default()),
+        ]);
+    }
+    out + "\n" + &table.render()
+}
+
+fn left(rollout: &Value) -> Option<String> {
+    let at: jiff::Timestamp = rollout["next_step_at"].as_str()?.parse().ok()?;
+    let seconds = at.as_second() - crate::clock::timestamp().as_second();
+    let left = std::time::Duration::from_secs(u64::try_from(seconds).ok()?);
+    Some(humantime::format_duration(left).to_string())
+}

@@ -1,0 +1,91 @@
+//! Plain bounds on a version: its error ratio and its latency quantiles. No data never passes.
+
+use super::evidence::engine::Arm;
+use super::evidence::latency::edge;
+use crate::plan::RolloutPlan;
+
+/// What a gate says, with words for the operator.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Gate {
+    Passes,
+    /// Too little is known yet.
+    Waits(String),
+    Fails(String),
+}
+
+/// Judges the counts of a version since its step began.
+pub fn judge(plan: &RolloutPlan, counts: &Arm) -> Gate {
+    if plan.max_error_ppm.is_none() && plan.max_latency.is_empty() {
+        return Gate::Passes;
+    }
+    let needed = plan.analysis.min_requests.max(1);
+    if counts.requests < needed {
+        return Gate::Waits(format!("{} of {needed} requests in this step", counts.requests));
+    }
+    if let Some(max_ppm) = plan.max_error_ppm {
+        let ppm = counts.errors as f64 * 1e6 / counts.requests as f64;
+        if ppm > f64::from(max_ppm) {
+            let (found, max) = (ppm / 1e4, f64::from(max_ppm) / 1e4);
+            return Gate::Fails(format!("the error rate is {found:.2} %, above {max} %"));
+        }
+    }
+    for (percentile, bound) in &plan.max_latency {
+        let Some(micros) = quantile(&counts.latency, f64::from(*percentile) / 100.0) else {
+            return Gate::Waits(format!("no latency for p{percentile} in this step"));
+        };
+        if u128::from(micros) > bound.as_micros() {
+            let found = micros as f64 / 1e3;
+            let bound = bound.as_secs_f64() * 1e3;
+            return Gate::Fails(format!("p{percentile} is {found:.1} ms, above {bound} ms"));
+        }
+    }
+    Gate::Passes
+}
+
+/// Microseconds of a quantile, from the lower edge of its bucket.
+fn quantile(counts: &[u32], level: f64) -> Option<u64> {
+    let total: u64 = counts.iter().map(|count| u64::from(*count)).sum();
+    let rank = ((level * total as f64).ceil() as u64).max(1);
+    let mut below = 0;
+    let place = counts.iter().position(|count| {
+        below += u64::from(*count);
+        below >= rank
+    })?;
+    Some(edge(place))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::rollout::evidence::latency::{BUCKETS, index};
+
+    #[test]
+    fn bounds_hold_only_over_enough_requests() {
+        let mut plan = RolloutPlan::to("green".parse().unwrap());
+        let arm = |requests, errors, micros: u64| {
+            let mut latency = vec![0; BUCKETS];
+            latency[index(micros)] = requests as u32;
+            Arm { requests, errors, latency, ..Arm::default() }
+        };
+        assert_eq!(judge(&plan, &Arm::default()), Gate::Passes);
+        plan.max_error_ppm = Some(10_000);
+        plan.max_latency = vec![(95, Duration::from_millis(50))];
+        let cases = [
+            (arm(0, 0, 1), "waits"),
+            (arm(499, 499, 1), "waits"),
+            (arm(500, 5, 49_000), "passes"),
+            (arm(500, 6, 1000), "1.20 %"),
+            (arm(500, 0, 60_000), "p95 is"),
+        ];
+        for (counts, expect) in cases {
+            let found = match judge(&plan, &counts) {
+                Gate::Passes => "passes".to_owned(),
+                Gate::Waits(_) => "waits".to_owned(),
+                Gate::Fails(text) => text,
+            };
+            assert!(found.contains(expect), "{found} {expect}");
+        }
+    }
+}

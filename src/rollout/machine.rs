@@ -1,0 +1,320 @@
+//! What a rollout does next: a value and its transitions, with time as an argument.
+//!
+//! A rollout is part of its service's traffic, so that weight and position change in one revision
+//! and a restart finds both. Times are milliseconds of the wall clock: they outlive the process.
+
+use std::collections::BTreeMap;
+
+use super::evidence::engine::Verdict;
+use super::gate::Gate;
+use crate::name::VersionName;
+use crate::plan::{Advance, OnRegression, Pace, RolloutPlan};
+use crate::weight::Weights;
+
+/// Everything, in parts per million.
+pub const WHOLE_PPM: u32 = 1_000_000;
+/// What a ramp paced by evidence begins with: before any data, this is what may be risked.
+const FIRST_PPM: u32 = 10_000;
+/// A ramp paced by evidence is raised when it may grow by this much: each raise is a revision.
+const RAISE_MIN: f64 = 1.2;
+
+/// Where a rollout stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    Running,
+    Paused,
+    Succeeded,
+    RolledBack,
+    Aborted,
+}
+
+impl State {
+    /// Every state, in the order of their numbers.
+    pub const ALL: [Self; 5] =
+        [Self::Running, Self::Paused, Self::Succeeded, Self::RolledBack, Self::Aborted];
+
+    /// The word of reports.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::Paused => "paused",
+            Self::Succeeded => "succeeded",
+            Self::RolledBack => "rolled_back",
+            Self::Aborted => "aborted",
+        }
+    }
+
+    /// The value of `tidegate_rollout_state`.
+    pub fn number(self) -> f64 {
+        match self {
+            Self::Running => 1.0,
+            Self::Paused => 2.0,
+            Self::Succeeded => 3.0,
+            Self::RolledBack => 4.0,
+            Self::Aborted => 5.0,
+        }
+    }
+
+    /// Whether it may still move weight.
+    pub fn is_live(self) -> bool {
+        matches!(self, Self::Running | Self::Paused)
+    }
+}
+
+/// A rollout as it stands.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Rollout {
+    pub plan: RolloutPlan,
+    pub state: State,
+    /// The step it is in, from 0.
+    pub step: usize,
+    /// The share of the new version.
+    pub share_ppm: u32,
+    /// The weights before it began, and after it was undone.
+    pub before: Weights,
+    /// The number of the present weight; counts belong to the one they were assigned under.
+    pub generation: u32,
+    /// How often its evidence was begun anew.
+    pub epoch: u32,
+    pub started_ms: u64,
+    pub step_began_ms: u64,
+    /// Why it stands where it stands.
+    pub reason: String,
+}
+
+/// What is known when it is decided.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Judged {
+    pub verdict: Verdict,
+    /// What a regression is put down to, in words.
+    pub blamed: String,
+    /// Why the verdict says nothing.
+    pub void: Option<String>,
+    pub gate: Gate,
+    /// The greatest share that the data allow.
+    pub max_share: f64,
+    /// Whether the new version has an endpoint to serve with.
+    pub canary_usable: bool,
+    /// Whether what it would go back to has one.
+    pub stable_usable: bool,
+}
+
+impl Rollout {
+    /// One that begins now.
+    pub fn start(plan: RolloutPlan, before: Weights, now_ms: u64) -> Self {
+        let first = plan.steps_ppm.first().copied().unwrap_or(WHOLE_PPM);
+        let share_ppm = match plan.pace {
+            Pace::Steps => first,
+            Pace::Evidence => first.min(FIRST_PPM),
+        };
+        Self {
+            state: State::Running,
+            step: 0,
+            share_ppm,
+            before,
+            generation: 1,
+            epoch: 0,
+            started_ms: now_ms,
+            step_began_ms: now_ms,
+            reason: "started".to_owned(),
+            plan,
+        }
+    }
+
+    /// The weights that it wants now.
+    pub fn weights(&self) -> Weights {
+        match self.state {
+            State::RolledBack | State::Aborted => self.before.clone(),
+            _ => split(&self.before, &self.plan.to, self.share_ppm),
+        }
+    }
+
+    /// The same, standing still until somebody resumes it.
+    pub fn paused(&self, reason: &str) -> Self {
+        Self { state: State::Paused, reason: reason.to_owned(), ..self.clone() }
+    }
+
+    /// What becomes of it when somebody else changes the weights: it never fights.
+    pub fn superseded(&self) -> Self {
+        match self.state {
+            State::Running | State::Paused => Self {
+                generation: self.generation + 1,
+                ..self.paused("superseded: the weights were changed by another")
+            },
+            _ => self.clone(),
+        }
+    }
+
+    /// Goes on with its step from its beginning. After a regression the evidence begins anew: whoever
+    /// resumes has seen it.
+    pub fn resumed(&self, now_ms: u64) -> Self {
+        let anew = u32::from(self.reason.starts_with("regressed"));
+        Self {
+            state: State::Running,
+            reason: "resumed".to_owned(),
+            step_began_ms: now_ms,
+            generation: self.generation + 1,
+            epoch: self.epoch + anew,
+            ..self.clone()
+        }
+    }
+
+    /// Everything to the new version, at once.
+    pub fn promoted(&self, reason: &str) -> Self {
+        Self {
+            state: State::Succeeded,
+            share_ppm: WHOLE_PPM,
+            step: self.plan.steps_ppm.len().saturating_sub(1),
+            generation: self.generation + 1,
+            reason: reason.to_owned(),
+            ..self.clone()
+        }
+    }
+
+    /// Back to the weights before it.
+    pub fn undone(&self, state: State, reason: &str) -> Self {
+        let share = self.before.percent(&self.plan.to) * 1e4;
+        Self {
+            state,
+            share_ppm: share.round() as u32,
+            generation: self.generation + 1,
+            reason: reason.to_owned(),
+            ..self.clone()
+        }
+    }
+
+    /// Milliseconds at which the step may end, if it has an end by the clock.
+    pub fn next_step_at_ms(&self) -> Option<u64> {
+        let by_clock = self.state == State::Running && self.plan.pace == Pace::Steps;
+        by_clock.then(|| self.step_began_ms + self.plan.step_duration.as_millis() as u64)
+    }
+
+    /// What comes next, or `None` to wait.
+    pub fn next(&self, now_ms: u64, judged: &Judged) -> Option<Self> {
+        if self.state != State::Running {
+            return None;
+        }
+        if let Some(harm) = self.harm(judged) {
+            return Some(self.undo(&harm, judged));
+        }
+        let elapsed = now_ms.saturating_sub(self.started_ms);
+        if u128::from(elapsed) >= self.plan.max_duration.as_millis() {
+            return Some(self.paused("max_duration is over and nothing is decided"));
+        }
+        let whole = self.share_ppm == WHOLE_PPM;
+        // With everything on the new version there is nothing to compare it with.
+        let vouched = whole || self.is_vouched(judged);
+        if !vouched || judged.gate != Gate::Passes {
+            return None;
+        }
+        match self.plan.pace {
+            Pace::Steps if now_ms < self.next_step_at_ms().unwrap_or(0) => None,
+            Pace::Steps => Some(self.raised(now_ms)),
+            Pace::Evidence => self.paced(now_ms, judged),
+        }
+    }
+
+    fn harm(&self, judged: &Judged) -> Option<String> {
+        if judged.verdict == Verdict::Regressed && judged.void.is_none() {
+            return Some(format!("regressed: {}", judged.blamed));
+        }
+        if !judged.canary_usable {
+            return Some(format!("regressed: version `{}` has no usable endpoint", self.plan.to));
+        }
+        match &judged.gate {
+            Gate::Fails(text) => Some(format!("regressed: {text}")),
+            Gate::Passes | Gate::Waits(_) => None,
+        }
+    }
+
+    fn undo(&self, reason: &str, judged: &Judged) -> Self {
+        match self.plan.on_regression {
+            OnRegression::Pause => self.paused(reason),
+            OnRegression::Rollback if !judged.stable_usable => {
+                let text = "what it would go back to has no usable endpoint";
+                self.paused(&format!("{reason}; {text}"))
+            }
+            OnRegression::Rollback => self.undone(State::RolledBack, reason),
+        }
+    }
+
+    fn is_vouched(&self, judged: &Judged) -> bool {
+        let safe = match self.plan.advance {
+            Advance::Safe => judged.verdict == Verdict::Safe,
+            Advance::NotRegressed => {
+                matches!(judged.verdict, Verdict::Safe | Verdict::Undecided)
+            }
+        };
+        safe && judged.void.is_none()
+    }
+
+    /// The next step; after the last one it has succeeded.
+    fn raised(&self, now_ms: u64) -> Self {
+        match self.plan.steps_ppm.get(self.step + 1) {
+            None => self.promoted("every step was passed"),
+            Some(share_ppm) => Self {
+                step: self.step + 1,
+                share_ppm: *share_ppm,
+                generation: self.generation + 1,
+                step_began_ms: now_ms,
+                reason: "raised".to_owned(),
+                ..self.clone()
+            },
+        }
+    }
+
+    /// As far as the data can exclude harm already.
+    fn paced(&self, now_ms: u64, judged: &Judged) -> Option<Self> {
+        if self.share_ppm == WHOLE_PPM {
+            return Some(self.promoted("everything was moved as the evidence allowed"));
+        }
+        let allowed = (judged.max_share.min(1.0) * f64::from(WHOLE_PPM)) as u32;
+        if allowed < WHOLE_PPM && f64::from(allowed) < f64::from(self.share_ppm) * RAISE_MIN {
+            return None;
+        }
+        let step = self.plan.steps_ppm.iter().rposition(|share| *share <= allowed);
+        Some(Self {
+            step: step.unwrap_or(0),
+            share_ppm: allowed,
+            generation: self.generation + 1,
+            step_began_ms: now_ms,
+            reason: "raised: the evidence allows it".to_owned(),
+            ..self.clone()
+        })
+    }
+}
+
+/// `ppm` of the traffic to one version, the rest to the others in the proportions that they had.
+fn split(before: &Weights, to: &VersionName, ppm: u32) -> Weights {
+    let others: Vec<(&VersionName, u32)> =
+        before.iter().filter(|(name, weight)| *name != to && *weight > 0).collect();
+    let total: u64 = others.iter().map(|(_, weight)| u64::from(*weight)).sum();
+    let rest = u64::from(WHOLE_PPM - ppm.min(WHOLE_PPM));
+    let mut weights: BTreeMap<VersionName, u32> =
+        before.iter().map(|(n, _)| (n.clone(), 0)).collect();
+    let mut left = rest;
+    for (place, (name, weight)) in others.iter().enumerate() {
+        let share = match place + 1 == others.len() {
+            true => left,
+            false => rest * u64::from(*weight) / total.max(1),
+        };
+        left -= share;
+        weights.insert((*name).clone(), share as u32);
+    }
+    weights.insert(to.clone(), ppm);
+    let divisor = weights.values().fold(0, |divisor, weight| gcd(divisor, *weight)).max(1);
+    weights.values_mut().for_each(|weight| *weight /= divisor);
+    // Whole shares of a hundred are what people expect to read.
+    let sum: u64 = weights.values().map(|weight| u64::from(*weight)).sum();
+    if sum > 0 && sum <= 100 && 100 % sum == 0 {
+        weights.values_mut().for_each(|weight| *weight *= (100 / sum) as u32);
+    }
+    Weights::new(weights).unwrap_or_else(|_| before.clone())
+}
+
+fn gcd(a: u32, b: u32) -> u32 {
+    if b == 0 { a } else { gcd(b, a % b) }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,137 @@
+//! Plans played against verdicts: a table of what is decided when.
+
+use std::time::Duration;
+
+use super::*;
+
+fn weights(text: &str) -> Weights {
+    let pairs = text.split_whitespace().filter_map(|pair| pair.split_once('='));
+    Weights::new(pairs.map(|(n, w)| (n.parse().unwrap(), w.parse().unwrap())).collect()).unwrap()
+}
+
+fn plan() -> RolloutPlan {
+    let mut plan = RolloutPlan::to("green".parse().unwrap());
+    plan.steps_ppm = vec![100_000, 500_000, 1_000_000];
+    plan.step_duration = Duration::from_secs(60);
+    plan
+}
+
+fn judged(verdict: Verdict) -> Judged {
+    Judged {
+        verdict,
+        blamed: "errors".into(),
+        void: None,
+        gate: Gate::Passes,
+        max_share: 0.0,
+        canary_usable: true,
+        stable_usable: true,
+    }
+}
+
+#[test]
+fn shares_keep_the_proportions_of_the_others() {
+    let cases = [
+        ("blue=100 green=0", 100_000, "blue=90 green=10"),
+        ("blue=1", 250_000, "blue=75 green=25"),
+        ("blue=60 red=30 green=10", 100_000, "blue=60 green=10 red=30"),
+        ("blue=2 red=1", 500_000, "blue=333333 green=500000 red=166667"),
+        ("blue=1", 1_000_000, "blue=0 green=100"),
+        ("blue=100", 15_000, "blue=197 green=3"),
+    ];
+    for (before, ppm, expect) in cases {
+        let found = split(&weights(before), &"green".parse().unwrap(), ppm);
+        assert_eq!(found, weights(expect), "{before} {ppm}: {found}");
+    }
+}
+
+#[test]
+fn a_step_ends_by_the_clock_when_the_verdict_allows_it() {
+    let start = Rollout::start(plan(), weights("blue=100"), 0);
+    let cases = [
+        (59_999, Verdict::Safe, None),
+        (60_000, Verdict::Undecided, None),
+        (60_000, Verdict::Suspect, None),
+        (60_000, Verdict::Safe, Some((State::Running, 500_000))),
+        (1, Verdict::Regressed, Some((State::RolledBack, 0))),
+        (86_400_000, Verdict::Undecided, Some((State::Paused, 100_000))),
+    ];
+    for (now, verdict, expect) in cases {
+        let next = start.next(now, &judged(verdict));
+        assert_eq!(next.map(|next| (next.state, next.share_ppm)), expect, "{now} {verdict:?}");
+    }
+}
+
+#[test]
+fn a_healthy_version_goes_all_the_way() {
+    let mut rollout = Rollout::start(plan(), weights("blue=100"), 0);
+    let mut seen = vec![rollout.weights().to_string()];
+    for second in 1..=300 {
+        if let Some(next) = rollout.next(second * 1000, &judged(Verdict::Safe)) {
+            assert!(next.generation > rollout.generation);
+            rollout = next;
+            seen.push(rollout.weights().to_string());
+        }
+    }
+    assert_eq!(rollout.state, State::Succeeded);
+    let expect = ["blue=90 green=10", "blue=50 green=50", "blue=0 green=100", "blue=0 green=100"];
+    assert_eq!(seen, expect);
+}
+
+#[test]
+fn what_can_go_wrong_is_undone_or_paused_as_the_plan_says() {
+    let rollout = Rollout::start(plan(), weights("blue=100"), 0);
+    let of = |change: &dyn Fn(&mut Judged)| {
+        let mut judged = judged(Verdict::Safe);
+        change(&mut judged);
+        rollout.next(60_000, &judged).map(|next| (next.state, next.reason))
+    };
+    let (state, reason) = of(&|j| j.gate = Gate::Fails("p95 is 2 s".into())).unwrap();
+    assert_eq!((state, reason.as_str()), (State::RolledBack, "regressed: p95 is 2 s"));
+    assert_eq!(of(&|j| j.canary_usable = false).unwrap().0, State::RolledBack);
+    let lost = of(&|j| (j.canary_usable, j.stable_usable) = (false, false)).unwrap();
+    assert_eq!(lost.0, State::Paused);
+    assert!(lost.1.contains("go back to"), "{}", lost.1);
+    assert_eq!(of(&|j| j.gate = Gate::Waits(String::new())), None);
+    assert_eq!(of(&|j| j.void = Some("void".into())), None);
+    let void = Judged { void: Some("void".into()), ..judged(Verdict::Regressed) };
+    assert_eq!(rollout.next(60_000, &void), None);
+    let mut careful = rollout.clone();
+    careful.plan.on_regression = OnRegression::Pause;
+    let paused = careful.next(1, &judged(Verdict::Regressed)).unwrap();
+    assert_eq!((paused.state, paused.share_ppm), (State::Paused, 100_000));
+    assert_eq!(paused.resumed(5).epoch, 1, "its evidence begins anew");
+}
+
+#[test]
+fn nothing_moves_but_a_running_rollout() {
+    let rollout = Rollout::start(plan(), weights("blue=100"), 0);
+    let ends = [
+        rollout.paused("by hand"),
+        rollout.superseded(),
+        rollout.promoted("by hand"),
+        rollout.undone(State::Aborted, "by hand"),
+    ];
+    for end in ends {
+        assert_eq!(end.next(1 << 40, &judged(Verdict::Regressed)), None, "{:?}", end.state);
+        if !end.state.is_live() {
+            assert_eq!(end.superseded(), end);
+        }
+    }
+}
+
+#[test]
+fn a_ramp_by_evidence_goes_as_far_as_the_data_allow() {
+    let mut plan = plan();
+    plan.pace = Pace::Evidence;
+    plan.advance = Advance::NotRegressed;
+    let rollout = Rollout::start(plan, weights("blue=100"), 0);
+    assert_eq!(rollout.share_ppm, FIRST_PPM);
+    let at = |max_share| {
+        let judged = Judged { max_share, ..judged(Verdict::Undecided) };
+        rollout.next(1000, &judged).map(|next| next.share_ppm)
+    };
+    assert_eq!(at(0.01), None);
+    assert_eq!(at(0.011), None, "too little for a revision");
+    assert_eq!(at(0.3), Some(300_000));
+    assert_eq!(at(1.0), Some(WHOLE_PPM));
+}

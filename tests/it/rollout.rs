@@ -1,0 +1,228 @@
+//! Rollouts over real sockets: what moves the weight, and what moves it back.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::task::JoinSet;
+
+use crate::rig::{Client, Rig, Script, says};
+
+const ROLLOUT: &str = "/v1/services/shop/rollout";
+
+async fn rig(green: Script) -> Rig {
+    Rig::build()
+        .version("blue", says("blue").fails_every(100))
+        .version("green", green)
+        .weights("blue = 100, green = 0")
+        .service("rescue = false\nretries = { attempts = 0 }")
+        .start()
+        .await
+}
+
+/// Clients that ask as fast as they are answered, until told to stop.
+struct Load {
+    stop: Arc<AtomicBool>,
+    clients: JoinSet<()>,
+}
+
+impl Load {
+    async fn on(rig: &Rig) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let mut clients = JoinSet::new();
+        for _ in 0..4 {
+            let (stop, mut client) = (stop.clone(), Client::connect(rig.web).await);
+            clients.spawn(async move {
+                while !stop.load(Ordering::Relaxed) {
+                    client.get("/").await;
+                }
+            });
+        }
+        Self { stop, clients }
+    }
+
+    async fn stop(mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        while let Some(ended) = self.clients.join_next().await {
+            ended.unwrap();
+        }
+    }
+}
+
+async fn rollout(rig: &Rig) -> Value {
+    rig.admin("GET", ROLLOUT, None).await.1
+}
+
+async fn reaches(rig: &Rig, state: &str) {
+    rig.until(state, || async { rollout(rig).await["state"] == state }).await;
+}
+
+fn plan(steps: &[u32]) -> Value {
+    json!({ "to": "green", "steps": steps, "step_duration": "1s", "advance": "not_regressed" })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_version_that_fails_more_often_is_rolled_back_and_stays_back() {
+    let rig = rig(says("green").fails_every(5)).await;
+    let load = Load::on(&rig).await;
+    let mut plan = plan(&[20, 100]);
+    plan["step_duration"] = json!("1h");
+    let started = rig.change("PUT", ROLLOUT, plan.clone()).await;
+    assert_eq!(started["rollout"]["state"], "running");
+    assert_eq!(rig.shop().await["live"]["weights"], json!({ "blue": 80, "green": 20 }));
+    reaches(&rig, "rolled_back").await;
+    load.stop().await;
+    let after = rollout(&rig).await;
+    assert_eq!((&after["verdict"], &after["weight_percent"]), (&json!("regressed"), &json!(0.0)));
+    assert_eq!(rig.shop().await["live"]["weights"], json!({ "blue": 100, "green": 0 }));
+    let reason = after["reason"].as_str().unwrap();
+    assert!(reason.contains("green has more errors") && reason.contains(": 1"), "{reason}");
+    assert_eq!(after["evidence"]["errors"]["verdict"], "regressed");
+    let verdict = ["service=\"shop\"", "metric=\"errors\""];
+    assert_eq!(rig.metric("tidegate_verdict", &verdict).await, -2.0);
+    assert_eq!(rig.metric("tidegate_rollout_weight_percent", &[]).await, 0.0);
+    let (_, revisions) = rig.admin("GET", "/v1/revisions", None).await;
+    assert_eq!(revisions[0]["author"], "rollout:green");
+    let (status, refused) = rig.admin("PUT", ROLLOUT, Some(plan.clone())).await;
+    assert_eq!(status, 409, "{refused}");
+    plan["acknowledge"] = json!(true);
+    rig.change("PUT", ROLLOUT, plan).await;
+    rig.change("POST", &format!("{ROLLOUT}/abort"), json!({})).await;
+    rig.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_healthy_version_gets_everything_step_by_step() {
+    let rig = rig(says("green").fails_every(100)).await;
+    let load = Load::on(&rig).await;
+    rig.change("PUT", ROLLOUT, plan(&[10, 50, 100])).await;
+    reaches(&rig, "succeeded").await;
+    load.stop().await;
+    assert_eq!(rig.shop().await["live"]["weights"], json!({ "blue": 0, "green": 100 }));
+    let (_, revisions) = rig.admin("GET", "/v1/revisions", None).await;
+    let shares = revisions
+        .as_array()
+        .unwrap()
+        .iter()
+        .rev()
+        .map(|entry| entry["changes"][0]["to"]["green"].as_u64().unwrap_or(0));
+    assert_eq!(shares.collect::<Vec<_>>(), [0, 10, 50, 100, 100]);
+    rig.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_data_raises_nothing() {
+    let rig = rig(says("green")).await;
+    let mut plan = plan(&[10, 100]);
+    plan["max_error_rate"] = json!("1%");
+    rig.change("PUT", ROLLOUT, plan).await;
+    rig.until("a second step would be due", || async {
+        let now = rollout(&rig).await;
+        let due = now["next_step_at"].as_str().and_then(|at| at.parse::<jiff::Timestamp>().ok());
+        due.is_some_and(|due| jiff::Timestamp::now() > due + jiff::SignedDuration::from_secs(2))
+    })
+    .await;
+    let now = rollout(&rig).await;
+    assert_eq!((&now["state"], &now["step"]), (&json!("running"), &json!(1)));
+    assert_eq!(now["weight_percent"], 10.0);
+    rig.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_changes_the_weights_meanwhile_stops_it() {
+    let rig = rig(says("green")).await;
+    rig.change("PUT", ROLLOUT, plan(&[10, 100])).await;
+    let weights = json!({ "blue": 50, "green": 50 });
+    rig.change("PUT", "/v1/services/shop/weights", weights.clone()).await;
+    let now = rollout(&rig).await;
+    assert_eq!(now["state"], "paused");
+    assert!(now["reason"].as_str().unwrap().contains("superseded"), "{now}");
+    assert_eq!(rig.shop().await["live"]["weights"], weights);
+    rig.change("POST", &format!("{ROLLOUT}/resume"), json!({})).await;
+    assert_eq!(rig.shop().await["live"]["weights"], json!({ "blue": 90, "green": 10 }));
+    rig.change("POST", &format!("{ROLLOUT}/promote"), json!({})).await;
+    assert_eq!(rig.shop().await["live"]["weights"], json!({ "blue": 0, "green": 100 }));
+    let (status, refused) = rig.admin("POST", &format!("{ROLLOUT}/pause"), None).await;
+    assert_eq!(status, 409, "{refused}");
+    rig.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restart_forgets_neither_position_nor_evidence() {
+    let mut rig = rig(says("green").fails_every(100)).await;
+    let mut plan = plan(&[30, 100]);
+    plan["step_duration"] = json!("1h");
+    rig.change("PUT", ROLLOUT, plan).await;
+    let load = Load::on(&rig).await;
+    let evidence = |now: &Value| now["evidence"]["errors"]["log_evidence"].as_f64().unwrap();
+    rig.until("some evidence", || async { evidence(&rollout(&rig).await) != 0.0 }).await;
+    load.stop().await;
+    rig.change("POST", &format!("{ROLLOUT}/pause"), json!({})).await;
+    // The last seconds of the load are still being counted.
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let before = rollout(&rig).await;
+    rig.restart().await;
+    rig.until("what was kept is taken over", || async {
+        evidence(&rollout(&rig).await) == evidence(&before)
+    })
+    .await;
+    let now = rollout(&rig).await;
+    assert_eq!((&now["state"], &now["step"]), (&json!("paused"), &json!(1)));
+    assert_eq!(now["weight_percent"], 30.0);
+    rig.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_started_is_refused_and_changes_nothing() {
+    let rig = rig(says("green")).await;
+    let cases = [
+        (json!({}), 422, "`to` is missing"),
+        (json!({ "to": "red" }), 404, "no version `red`"),
+        (json!({ "to": "blue" }), 409, "has all the weight"),
+        (json!({ "to": "green", "steps": [50, 10] }), 422, "ascend"),
+        (json!({ "to": "green", "steps": [0, 10] }), 422, "above 0"),
+        (json!({ "to": "green", "steps": ["many"] }), 422, "many"),
+        (json!({ "to": "green", "pace": "fast" }), 422, "`steps` or `evidence`"),
+        (json!({ "to": "green", "analysis": { "alpha": 2 } }), 422, "alpha"),
+        (json!({ "to": "green", "colour": 1 }), 422, "colour"),
+    ];
+    for (body, status, words) in cases {
+        let (found, problem) = rig.admin("PUT", ROLLOUT, Some(body.clone())).await;
+        assert_eq!(found, status, "{body}: {problem}");
+        assert!(problem["detail"].as_str().unwrap().contains(words), "{body}: {problem}");
+    }
+    assert_eq!(rig.shop().await["revision"], 1);
+    assert_eq!(rig.admin("GET", ROLLOUT, None).await.0, 404);
+    let dry = format!("{ROLLOUT}?dry_run=true");
+    let answer = rig.change("PUT", &dry, json!({ "to": "green" })).await;
+    assert_eq!(answer["changes"][0]["to"], json!({ "blue": 90, "green": 10 }));
+    assert_eq!(rig.shop().await["revision"], 1);
+    rig.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_business_tells_is_one_more_metric() {
+    let rig = rig(says("green")).await;
+    let mut plan = plan(&[50, 100]);
+    plan["step_duration"] = json!("1h");
+    rig.change("PUT", ROLLOUT, plan).await;
+    let load = Load::on(&rig).await;
+    let tell = async |version: &str, ok: bool, count: u64| {
+        let body = json!({ "service": "shop", "version": version, "ok": ok, "count": count });
+        rig.change("POST", "/v1/outcomes", body).await
+    };
+    rig.until("orders fail on green alone", || async {
+        tell("blue", true, 100).await;
+        tell("green", true, 60).await;
+        tell("green", false, 40).await;
+        rollout(&rig).await["state"] == "rolled_back"
+    })
+    .await;
+    load.stop().await;
+    let reason = rollout(&rig).await["reason"].to_string();
+    assert!(reason.contains("worse outcomes"), "{reason}");
+    let (status, _) = rig.admin("POST", "/v1/outcomes", Some(json!({ "service": "no" }))).await;
+    assert_eq!(status, 422);
+    rig.finish().await;
+}

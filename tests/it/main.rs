@@ -18,6 +18,7 @@ mod routing;
 mod run;
 mod shadow;
 mod sim;
+mod suite;
 mod tidy;
 mod tls;
 mod wire;

@@ -4,6 +4,8 @@
 
 mod backend;
 mod case;
+mod frames;
+mod h2;
 mod message;
 mod tables;
 
@@ -65,7 +67,9 @@ impl Score {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_wire_suite() {
-    let scores = join_all(tables::ALL.iter().map(run_table)).await;
+    let (mut scores, over_h2) =
+        tokio::join!(join_all(tables::ALL.iter().map(run_table)), over_h2());
+    scores.extend(over_h2);
     let (mut summary, mut failures) = (String::from("wire suite, passed of all:"), Vec::new());
     let mut cases = 0;
     for score in &scores {
@@ -78,6 +82,18 @@ async fn the_wire_suite() {
     }
     println!("{summary} {cases} cases");
     assert!(failures.is_empty(), "{} failed:\n{}\n{summary}", failures.len(), failures.join("\n"));
+}
+
+async fn over_h2() -> Vec<Score> {
+    let mut scores = Vec::new();
+    for (class, cases) in tables::HTTP2 {
+        let (rig, books) = h2::rig().await;
+        let mut score = h2::run(class, cases, &rig, &books).await;
+        score.failures.extend(books.faults().into_iter().map(|fault| format!("backend: {fault}")));
+        scores.push(score);
+        rig.finish().await;
+    }
+    scores
 }
 
 async fn run_table(table: &'static Table) -> Score {

@@ -2,6 +2,7 @@
 
 mod fields;
 mod framing;
+mod http2;
 mod limits;
 mod request_line;
 mod semantics;
@@ -12,6 +13,15 @@ use super::Table;
 const fn table(class: &'static str, cases: &'static [super::Case]) -> Table {
     Table { class, cases, listener: "", tls: true, in_turn: false }
 }
+
+/// Every class of HTTP/2.
+pub const HTTP2: &[(&str, &[super::h2::H2Case])] = &[
+    ("h2 heads", http2::HEADS),
+    ("h2 fields", http2::FIELDS),
+    ("h2 bodies", http2::BODIES),
+    ("h2 frames", http2::FRAMES),
+    ("h2 floods", http2::FLOODS),
+];
 
 /// Every class.
 pub const ALL: &[Table] = &[

@@ -5,6 +5,7 @@
 
 mod balance;
 mod cli;
+mod corpus;
 mod cutover;
 mod docs;
 mod failure;

@@ -22,4 +22,5 @@ mod sim;
 mod suite;
 mod tidy;
 mod tls;
+mod tools;
 mod wire;

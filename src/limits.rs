@@ -71,6 +71,8 @@ pub const JSON_NODES_MAX: usize = 100_000;
 pub const EVENTS_KEPT: usize = 1024;
 /// The greatest `retries.attempts`.
 pub const RETRIES_MAX: u32 = 10;
+/// Interim answers (1xx) before the final one: each is passed on, and kept until the client takes it.
+pub const INTERIM_ANSWERS_MAX: u32 = 32;
 /// Bytes of a client's `X-Request-Id` that is still believed.
 pub const REQUEST_ID_BYTES_MAX: usize = 128;
 /// How often workers hand their counters over when nobody scrapes.

@@ -28,7 +28,7 @@ use scenario::{ALL, Context, Scenario};
 #[derive(Debug, Parser)]
 #[command(name = "tidegate-loadtests", version, after_help = scenario::overview())]
 struct Arguments {
-    /// What to run; `all` runs every scenario but the smoke test.
+    /// What to run; `all` runs every scenario but the smoke test and the soak.
     #[arg(value_parser = selection, value_name = "SCENARIO")]
     scenario: Selection,
     /// The Tidegate to test.

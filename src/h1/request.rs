@@ -94,7 +94,7 @@ impl RequestHead {
         match parsed.map_err(|error| refusal(head, error, limits))?? {
             Some(length) => Ok(Some(skipped + length)),
             None if is_target_too_long(head, limits) => Err(HeadError::TargetTooLong),
-            None if input.len() >= limits.bytes => Err(HeadError::TooLarge),
+            None if input.len() >= limits.bytes => Err(too_large(head)),
             None => {
                 self.progress.incomplete(input.len());
                 Ok(None)
@@ -394,6 +394,15 @@ fn is_target_too_long(head: &[u8], limits: &HeadLimits) -> bool {
     let mut words = head.split(|byte| matches!(byte, b' ' | b'\r' | b'\n'));
     let target = words.nth(1).unwrap_or_default();
     target.len() > limits.target
+}
+
+/// What to say of an incomplete head that fills its limit: it is the target if no line has ended.
+fn too_large(head: &[u8]) -> HeadError {
+    if head.contains(&b' ') && !head.contains(&b'\n') {
+        HeadError::TargetTooLong
+    } else {
+        HeadError::TooLarge
+    }
 }
 
 /// What to say of a head that the parser underneath refused.

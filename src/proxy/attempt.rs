@@ -45,7 +45,8 @@ impl Attempt {
     ) -> Self {
         let head = std::mem::take(&mut outgoing.bytes);
         let (framing, method) = (outgoing.framing, outgoing.head.method);
-        Self::H1(Exchange::new(worker.clone(), connection, flight, head, framing, method))
+        let upgrade = outgoing.head.websocket;
+        Self::H1(Exchange::new(worker.clone(), connection, flight, head, framing, method, upgrade))
     }
 
     /// Over a stream of a shared connection.

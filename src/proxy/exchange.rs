@@ -20,7 +20,8 @@ use crate::h1::body::{Decoder, Encoder};
 use crate::h1::fields::Fields;
 use crate::h1::head::{Framing, HeadLimits, Method, ResponseHead};
 use crate::limits::{
-    BODY_BUFFER_BYTES, JOIN_BYTES_MAX, RESPONSE_FIELDS_MAX, RESPONSE_HEAD_BYTES_MAX,
+    BODY_BUFFER_BYTES, INTERIM_ANSWERS_MAX, JOIN_BYTES_MAX, RESPONSE_FIELDS_MAX,
+    RESPONSE_HEAD_BYTES_MAX,
 };
 use crate::net::Stream;
 
@@ -36,6 +37,10 @@ pub struct Exchange {
     flight: Option<InFlight>,
     upload: Uplink,
     method: Method,
+    /// Whether a websocket was asked for; no other 101 is one.
+    upgrade: bool,
+    /// Interim heads that came.
+    interim: u32,
     buffer: Vec<u8>,
     start: usize,
     decoder: Option<Decoder>,
@@ -66,7 +71,8 @@ enum UplinkState {
 }
 
 impl Exchange {
-    /// Begins an attempt: `head` is the whole request head as bytes, `framing` its body's.
+    /// Begins an attempt: `head` is the whole request head as bytes, `framing` its body's, `upgrade`
+    /// whether it asks for a websocket.
     pub fn new(
         worker: Rc<Worker>,
         connection: Connection,
@@ -74,6 +80,7 @@ impl Exchange {
         head: Vec<u8>,
         framing: Framing,
         method: Method,
+        upgrade: bool,
     ) -> Self {
         let upload = Uplink {
             out: head,
@@ -88,6 +95,8 @@ impl Exchange {
             flight: Some(flight),
             upload,
             method,
+            upgrade,
+            interim: 0,
             buffer: Vec::new(),
             start: 0,
             decoder: None,
@@ -168,10 +177,15 @@ impl Exchange {
     }
 
     fn head_came(&mut self, head: &ResponseHead) -> Result<(), UpstreamFault> {
-        if head.status == 101 && !head.websocket {
+        if head.status == 101 && !(head.websocket && self.upgrade) {
             return Err(UpstreamFault::Malformed("upgrade_unasked"));
         }
-        if head.status >= 200 {
+        if head.status < 200 {
+            self.interim += 1;
+            if self.interim > INTERIM_ANSWERS_MAX {
+                return Err(UpstreamFault::Malformed("interim_answers"));
+            }
+        } else {
             self.reusable = head.keep_alive;
             self.decoder = Some(Decoder::new(head.framing));
         }
@@ -180,7 +194,7 @@ impl Exchange {
 
     fn broke_before_head(&self) -> UpstreamFault {
         let reused = self.connection.as_ref().is_some_and(|connection| connection.reused);
-        match reused && self.buffer.is_empty() {
+        match reused && self.interim == 0 && self.buffer.is_empty() {
             true => UpstreamFault::Stale,
             false => UpstreamFault::Broken("closed_before_head"),
         }

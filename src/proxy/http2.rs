@@ -183,6 +183,10 @@ fn read_head(
     body: &StreamBody,
     seat: &Seat,
 ) -> Result<(), HeadError> {
+    let scheme = parts.uri.scheme_str().unwrap_or("https");
+    if !["http", "https"].iter().any(|known| scheme.eq_ignore_ascii_case(known)) {
+        return Err(HeadError::Bad("scheme"));
+    }
     let target = parts.uri.path_and_query().map_or("/", |target| target.as_str());
     let authority = parts.uri.authority().map_or("", |authority| authority.as_str());
     let limits = seat.listener.head_limits();

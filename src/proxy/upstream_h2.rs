@@ -316,6 +316,9 @@ impl H2Exchange {
         };
         self.answering = None;
         let (parts, incoming) = response.into_parts();
+        if parts.status.is_informational() {
+            return Poll::Ready(Err(UpstreamFault::Malformed("upgrade_unasked")));
+        }
         head.begin(parts.status.as_u16());
         for (name, value) in &parts.headers {
             head.fields.push(name.as_str().as_bytes(), value.as_bytes());

@@ -202,7 +202,7 @@ impl Copy {
             }
         };
         let head = std::mem::take(&mut self.head);
-        let exchange = Exchange::new(worker, connection, flight, head, framing, method);
+        let exchange = Exchange::new(worker, connection, flight, head, framing, method, false);
         Ok(Attempt::H1(exchange))
     }
 

@@ -5,6 +5,7 @@
 
 mod balance;
 mod cli;
+mod corpus;
 mod cutover;
 mod docs;
 mod failure;
@@ -19,6 +20,8 @@ mod routing;
 mod run;
 mod shadow;
 mod sim;
+mod suite;
 mod tidy;
 mod tls;
+mod tools;
 mod wire;

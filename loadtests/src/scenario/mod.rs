@@ -12,6 +12,7 @@ mod ramp;
 mod reload;
 mod shadow;
 mod smoke;
+mod soak;
 mod sticky;
 
 use std::io;
@@ -56,6 +57,8 @@ pub enum Scenario {
     KillStorm,
     /// A short mix of everything, for every change of the code.
     Smoke,
+    /// Hostile clients beside honest ones: nobody honest sees an error, memory stays flat.
+    Soak,
 }
 
 /// The scenarios of `all`, in order.
@@ -93,6 +96,7 @@ impl Scenario {
             Scenario::StickyCohorts => sticky::run(context),
             Scenario::KillStorm => kills::run(context),
             Scenario::Smoke => smoke::run(context),
+            Scenario::Soak => soak::run(context),
         }
     }
 }

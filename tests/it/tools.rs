@@ -1,0 +1,113 @@
+//! Other people's clients against the proxy: h2load, nghttp, curl and python's own. One that is not
+//! installed is skipped aloud; where `CI` is set it must be there.
+
+use std::process::{Command, Output};
+
+use crate::rig::{Builder, Identity, Rig, says};
+
+/// Whether a tool can be run. Says so when it cannot.
+fn has(tool: &str) -> bool {
+    let found = Command::new(tool).arg("--version").output().is_ok_and(|run| run.status.success());
+    assert!(found || std::env::var_os("CI").is_none(), "{tool} is not installed");
+    if !found {
+        eprintln!("SKIPPED: {tool} is not installed");
+    }
+    found
+}
+
+/// Runs a tool off the runtime; its output if it ended well.
+#[track_caller]
+fn run(tool: &str, arguments: &[&str]) -> String {
+    let Output { status, stdout, stderr } =
+        tokio::task::block_in_place(|| Command::new(tool).args(arguments).output()).unwrap();
+    let (out, err) = (String::from_utf8_lossy(&stdout), String::from_utf8_lossy(&stderr));
+    assert!(status.success(), "{tool} {arguments:?}: {status}\n{out}\n{err}");
+    out.into_owned()
+}
+
+fn tls(builder: Builder) -> Builder {
+    builder
+        .identity("a", &Identity::of(&["a.test", "127.0.0.1"]))
+        .listener("tls = { cert = \"a.pem\", key = \"a.key\" }")
+}
+
+async fn rigs() -> (Rig, Rig) {
+    let plain = Rig::build().version("blue", says("blue")).start().await;
+    let secure = tls(Rig::build().version("blue", says("blue"))).start().await;
+    (plain, secure)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn curl_speaks_every_version() {
+    if !has("curl") {
+        return;
+    }
+    let (plain, secure) = rigs().await;
+    let url = format!("http://{}/", plain.web);
+    for options in [&["--http1.1"][..], &["--http1.0"], &["-d", "hello"], &["-T", "/dev/null"]] {
+        let text =
+            run("curl", &[&["-sS", "--fail", "-m", "10"], options, &[url.as_str()]].concat());
+        assert_eq!(text, "blue", "{options:?}");
+    }
+    let url = format!("https://{}/", secure.web);
+    for (options, version) in [("--http1.1", "1.1"), ("--http2", "2")] {
+        let ask = ["-sSk", "--fail", "-m", "10", "-w", " %{http_version}", options, &url];
+        assert_eq!(run("curl", &ask), format!("blue {version}"));
+    }
+    plain.finish().await;
+    secure.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn h2load_sees_no_failed_request() {
+    if !has("h2load") {
+        return;
+    }
+    let (plain, secure) = rigs().await;
+    let (open, closed) = (format!("http://{}/", plain.web), format!("https://{}/", secure.web));
+    for arguments in [&["--h1", &open][..], &["--h1", &closed], &["-m", "10", &closed]] {
+        let text = run("h2load", &[&["-n", "300", "-c", "6"], arguments].concat());
+        assert!(text.contains("300 succeeded, 0 failed, 0 errored"), "{arguments:?}: {text}");
+        assert!(text.contains("status codes: 300 2xx"), "{arguments:?}: {text}");
+    }
+    plain.finish().await;
+    secure.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nghttp_reads_a_whole_answer() {
+    if !has("nghttp") {
+        return;
+    }
+    let (plain, secure) = rigs().await;
+    let text = run("nghttp", &["--no-verify-peer", &format!("https://{}/", secure.web)]);
+    assert_eq!(text, "blue");
+    plain.finish().await;
+    secure.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn python_keeps_its_connection() {
+    if !has("python3") {
+        return;
+    }
+    let (plain, secure) = rigs().await;
+    let program = "
+import http.client, ssl, sys
+context = ssl._create_unverified_context()
+for connection in [http.client.HTTPConnection(sys.argv[1], timeout=10),
+                   http.client.HTTPSConnection(sys.argv[2], timeout=10, context=context)]:
+    for method, body in [('GET', None), ('POST', b'hello'), ('PUT', iter([b'he', b'llo'])), ('HEAD', None)]:
+        connection.request(method, '/', body, encode_chunked=method == 'PUT',
+                           headers={'Transfer-Encoding': 'chunked'} if method == 'PUT' else {})
+        answer = connection.getresponse()
+        text = answer.read()
+        assert answer.status == 200, answer.status
+        assert text == (b'' if method == 'HEAD' else b'blue'), text
+print('good')
+";
+    let text = run("python3", &["-c", program, &plain.web.to_string(), &secure.web.to_string()]);
+    assert_eq!(text, "good\n");
+    plain.finish().await;
+    secure.finish().await;
+}

@@ -16,7 +16,10 @@ use super::Entry;
 use super::change::{Change, changes};
 use crate::h1::head::Method;
 use crate::name::{ServiceName, VersionName};
-use crate::plan::{Address, HealthPlan, OutlierPlan, Protocol, TlsPlan, VersionPlan};
+use crate::plan::{
+    Address, HealthPlan, OutlierPlan, Protocol, TlsPlan, VersionBounds, VersionPlan,
+};
+use crate::proxy_header::ProxyVersion;
 use crate::split::BucketTable;
 use crate::traffic::{CompareRule, Declared, HoldRule, ShadowRule, Traffic, TrafficMap};
 use crate::weight::Weights;
@@ -387,6 +390,14 @@ struct VersionDoc {
     health: Option<HealthDoc>,
     consecutive_failures: u32,
     eject_for: Span,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    max_in_flight: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    max_in_flight_per_endpoint: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    slow_start: Option<Span>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    proxy_protocol: Option<String>,
 }
 
 impl From<&VersionPlan> for VersionDoc {
@@ -399,6 +410,10 @@ impl From<&VersionPlan> for VersionDoc {
             health: of.health.as_ref().map(HealthDoc::from),
             consecutive_failures: of.outlier.consecutive_failures,
             eject_for: of.outlier.eject_for.into(),
+            max_in_flight: of.bounds.max_in_flight,
+            max_in_flight_per_endpoint: of.bounds.max_in_flight_per_endpoint,
+            slow_start: Some(of.bounds.slow_start).filter(|d| !d.is_zero()).map(Span::from),
+            proxy_protocol: of.proxy_protocol.map(|version| version.as_str().to_owned()),
         }
     }
 }
@@ -410,6 +425,11 @@ impl TryFrom<VersionDoc> for VersionPlan {
         let protocols = [Protocol::Http1, Protocol::H2c, Protocol::Https, Protocol::H2];
         let protocol = protocols.into_iter().find(|known| known.as_str() == doc.protocol);
         let unknown = || format!("`{}` is no protocol", doc.protocol.escape_debug());
+        let headers = [ProxyVersion::V1, ProxyVersion::V2];
+        let header = |word: String| {
+            let known = headers.into_iter().find(|known| known.as_str() == word);
+            known.ok_or_else(|| format!("`{}` is no PROXY header", word.escape_debug()))
+        };
         let endpoints = doc.endpoints.iter().map(|text| Address::parse(text));
         Ok(Self {
             endpoints: endpoints.collect::<Result<_, _>>()?,
@@ -420,6 +440,12 @@ impl TryFrom<VersionDoc> for VersionPlan {
                 consecutive_failures: doc.consecutive_failures,
                 eject_for: doc.eject_for.try_into()?,
             },
+            bounds: VersionBounds {
+                max_in_flight: doc.max_in_flight,
+                max_in_flight_per_endpoint: doc.max_in_flight_per_endpoint,
+                slow_start: doc.slow_start.map(TryInto::try_into).transpose()?.unwrap_or_default(),
+            },
+            proxy_protocol: doc.proxy_protocol.map(header).transpose()?,
         })
     }
 }

@@ -12,8 +12,10 @@ use crate::h1::head::Method;
 use crate::limits::REVISIONS_KEPT;
 use crate::name::{ServiceName, VersionName};
 use crate::plan::{
-    Address, HealthPlan, OutlierPlan, Protocol, ServicePlan, ServicePolicy, TlsPlan, VersionPlan,
+    Address, HealthPlan, OutlierPlan, Protocol, ServicePlan, ServicePolicy, TlsPlan, VersionBounds,
+    VersionPlan,
 };
+use crate::proxy_header::ProxyVersion;
 use crate::split::BucketTable;
 use crate::traffic::{CompareRule, Declared, HoldRule, ShadowRule, Traffic};
 use crate::weight::Weights;
@@ -51,6 +53,8 @@ fn version_plan(port: u16) -> Arc<VersionPlan> {
         tls: TlsPlan::default(),
         health: None,
         outlier: OutlierPlan::default(),
+        bounds: VersionBounds::default(),
+        proxy_protocol: None,
     })
 }
 
@@ -137,6 +141,12 @@ fn rich_version() -> VersionPlan {
             expect: vec![("$.checks.database".to_owned(), json!({"ok": [1, null, "x", 0.5]}))],
         }),
         outlier: OutlierPlan { consecutive_failures: 0, eject_for: Duration::MAX },
+        bounds: VersionBounds {
+            max_in_flight: Some(100),
+            max_in_flight_per_endpoint: Some(10),
+            slow_start: Duration::from_secs(30),
+        },
+        proxy_protocol: Some(ProxyVersion::V2),
     }
 }
 

@@ -7,6 +7,7 @@ mod balance;
 mod cli;
 mod cutover;
 mod docs;
+mod edge;
 mod failure;
 mod health;
 mod hold;

@@ -17,6 +17,7 @@ use crate::plan::{CertPlan, ListenerTls};
 pub struct CertStore {
     plan: ListenerTls,
     keys: Arc<Keys>,
+    config: Arc<ServerConfig>,
 }
 
 /// What handshakes look certificates up in; replaced as a whole.
@@ -58,21 +59,14 @@ impl CertStore {
     /// Reads all certificates. The error is a sentence that names the file.
     pub fn open(plan: &ListenerTls) -> Result<Self, String> {
         let keys = plan.certs.iter().map(read).collect::<Result<Vec<_>, _>>()?;
-        let keys = Keys(ArcSwap::from_pointee(Index::of(keys)));
-        Ok(Self { plan: plan.clone(), keys: Arc::new(keys) })
+        let keys = Arc::new(Keys(ArcSwap::from_pointee(Index::of(keys))));
+        let config = Arc::new(server_config(keys.clone()));
+        Ok(Self { plan: plan.clone(), keys, config })
     }
 
     /// What a TLS listener serves by.
     pub fn server_config(&self) -> Arc<ServerConfig> {
-        let mut config =
-            ServerConfig::builder().with_no_client_auth().with_cert_resolver(self.keys.clone());
-        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        // Each ticket costs a signature's worth of a handshake; one resumes as well as two.
-        config.send_tls13_tickets = 1;
-        if let Ok(ticketer) = rustls::crypto::aws_lc_rs::Ticketer::new() {
-            config.ticketer = ticketer;
-        }
-        Arc::new(config)
+        self.config.clone()
     }
 
     /// Reads the files again. A certificate that cannot be read keeps its old state.
@@ -96,6 +90,17 @@ impl CertStore {
         ParsedCertificate::try_from(&key.cert[0])
             .is_ok_and(|cert| rustls::client::verify_server_name(&cert, &host).is_ok())
     }
+}
+
+fn server_config(keys: Arc<Keys>) -> ServerConfig {
+    let mut config = ServerConfig::builder().with_no_client_auth().with_cert_resolver(keys);
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    // Each ticket costs a signature's worth of a handshake; one resumes as well as two.
+    config.send_tls13_tickets = 1;
+    if let Ok(ticketer) = rustls::crypto::aws_lc_rs::Ticketer::new() {
+        config.ticketer = ticketer;
+    }
+    config
 }
 
 fn read(plan: &CertPlan) -> Result<Arc<CertifiedKey>, String> {

@@ -22,6 +22,7 @@ pub mod operations;
 pub mod phase;
 pub mod plan;
 pub mod proxy;
+pub mod proxy_header;
 pub mod revision;
 pub mod rollout;
 pub mod route;

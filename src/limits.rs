@@ -182,3 +182,9 @@ pub const PROBE_BODY_BYTES_MAX: usize = 64 * 1024;
 pub const FILE_EVENTS_WAITING_MAX: usize = 256;
 /// How long an HTTP/2 client without open streams may take to hear that it should leave.
 pub const H2_LEAVE_MAX: Duration = Duration::from_secs(2);
+/// Bytes of a PROXY header of version 1, its line's end included: what the protocol allows.
+pub const PROXY_LINE_BYTES_MAX: usize = 107;
+/// Bytes of a PROXY header of version 2: addresses, and as many extras as any sender has been seen to add.
+pub const PROXY_HEADER_BYTES_MAX: usize = 4096;
+/// Leading bits of an IPv6 address that make one client: what one subscriber is given at least.
+pub const CLIENT_V6_BITS_MAX: u8 = 64;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use socket2::{Domain, Protocol, Socket, Type};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 pub use tokio::net::{TcpListener, UnixListener, UnixStream};
 use tokio_rustls::{TlsAcceptor, TlsConnector, TlsStream};
@@ -169,6 +169,55 @@ pub async fn accept_unix(listener: &UnixListener) -> io::Result<UnixStream> {
     Ok(listener.accept().await?.0)
 }
 
+/// Takes what `parse` finds at the beginning of a plain stream; what follows it stays in the socket,
+/// so that TLS can begin there. Fails when it is damaged or longer than `max` bytes.
+pub async fn take_prefix<T, E>(
+    stream: &mut Stream,
+    max: usize,
+    parse: impl Fn(&[u8]) -> Result<Option<(T, usize)>, E>,
+) -> io::Result<T> {
+    let Stream::Tcp(stream) = stream else { return Err(io::ErrorKind::Unsupported.into()) };
+    let mut taken = Vec::new();
+    let mut ahead = vec![0; max];
+    loop {
+        let before = taken.len();
+        let count = stream.peek(&mut ahead[..max - before]).await?;
+        if count == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        taken.extend_from_slice(&ahead[..count]);
+        match parse(&taken).map_err(|_| io::Error::from(io::ErrorKind::InvalidData))? {
+            Some((found, length)) => {
+                stream.read_exact(&mut ahead[..length - before]).await?;
+                return Ok(found);
+            }
+            None if taken.len() == max => return Err(io::ErrorKind::InvalidData.into()),
+            // All of it belongs to what is not whole yet.
+            None => drop(stream.read_exact(&mut ahead[..count]).await?),
+        }
+    }
+}
+
+/// Whether a plain stream begins with `first`; also what was taken from it while that was not sure.
+pub async fn sniff(stream: &mut Stream, first: &[u8]) -> io::Result<(bool, Vec<u8>)> {
+    let Stream::Tcp(stream) = stream else { return Ok((false, Vec::new())) };
+    let mut taken = Vec::new();
+    let mut ahead = vec![0; first.len()];
+    loop {
+        let rest = &first[taken.len()..];
+        let count = stream.peek(&mut ahead[..rest.len()]).await?;
+        match rest.starts_with(&ahead[..count]) {
+            _ if count == 0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+            false => return Ok((false, taken)),
+            true if count == rest.len() => return Ok((true, taken)),
+            true => {
+                stream.read_exact(&mut ahead[..count]).await?;
+                taken.extend_from_slice(&ahead[..count]);
+            }
+        }
+    }
+}
+
 /// Speaks TLS with a client.
 pub async fn accept_tls(stream: Stream, config: Arc<rustls::ServerConfig>) -> io::Result<Stream> {
     match stream {
@@ -180,17 +229,22 @@ pub async fn accept_tls(stream: Stream, config: Arc<rustls::ServerConfig>) -> io
     }
 }
 
-/// Connects to the first address that answers, beginning at `turn` so that load is spread.
+/// Connects to the first address that answers, beginning at `turn` so that load is spread. What is
+/// `first` is sent before TLS.
 pub async fn connect(
     addresses: &[SocketAddr],
     turn: usize,
     tls: Option<&ClientTls>,
+    first: &[u8],
 ) -> io::Result<Stream> {
     let mut last = io::Error::new(io::ErrorKind::NotFound, "the name is not resolved");
     for step in 0..addresses.len() {
         match TcpStream::connect(addresses[(turn + step) % addresses.len()]).await {
-            Ok(stream) => {
+            Ok(mut stream) => {
                 stream.set_nodelay(true)?;
+                if !first.is_empty() {
+                    stream.write_all(first).await?;
+                }
                 return connect_tls(stream, tls).await;
             }
             Err(error) => last = error,

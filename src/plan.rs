@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use crate::h1::head::Method;
 use crate::name::{ListenerName, ServiceName, VersionName};
+use crate::proxy_header::ProxyVersion;
 use crate::route::matcher::PinMatch;
 use crate::split::CohortKey;
 use crate::traffic::ShadowRule;
@@ -92,6 +93,20 @@ pub struct VersionPlan {
     pub tls: TlsPlan,
     pub health: Option<HealthPlan>,
     pub outlier: OutlierPlan,
+    pub bounds: VersionBounds,
+    /// What connections begin with, so that endpoints learn who the client is.
+    pub proxy_protocol: Option<ProxyVersion>,
+}
+
+/// How much a version is given at a time.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct VersionBounds {
+    /// Requests in flight, on all workers.
+    pub max_in_flight: Option<u32>,
+    /// Requests in flight to one endpoint, on all workers.
+    pub max_in_flight_per_endpoint: Option<u32>,
+    /// How long an endpoint that comes back gets less than its share; zero is not at all.
+    pub slow_start: Duration,
 }
 
 /// A host, by name or address, and a port.
@@ -297,6 +312,10 @@ pub struct ListenerPlan {
     pub name: ListenerName,
     pub address: SocketAddr,
     pub tls: Option<ListenerTls>,
+    /// Whether trusted proxies begin their connections with a PROXY header.
+    pub proxy_protocol: bool,
+    /// Whether a plain connection may begin with HTTP/2.
+    pub h2c: bool,
     pub limits: ListenerLimits,
 }
 
@@ -331,6 +350,10 @@ pub struct ListenerLimits {
     /// Bytes; `None` is unlimited.
     pub max_body: Option<u64>,
     pub max_connections: usize,
+    /// Connections of one client; `None` is unlimited.
+    pub max_connections_per_client: Option<u32>,
+    /// TLS handshakes in progress.
+    pub max_handshakes: usize,
 }
 
 impl Default for ListenerLimits {
@@ -345,6 +368,8 @@ impl Default for ListenerLimits {
             max_headers: 100,
             max_body: None,
             max_connections: 100_000,
+            max_connections_per_client: None,
+            max_handshakes: 1024,
         }
     }
 }

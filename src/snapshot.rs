@@ -181,6 +181,7 @@ fn compile_version(
             protocol: plan.protocol,
             tls: plan.tls.clone(),
             health_path: plan.health.as_ref().map(|health| health.path.clone()),
+            proxy_protocol: plan.proxy_protocol,
         };
         let draining = traffic.draining_endpoints.contains(&(name.clone(), address.clone()));
         let endpoint = registry.endpoint(identity).map_err(|why| CompileError::Endpoint {

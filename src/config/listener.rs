@@ -41,11 +41,17 @@ fn read_one(section: Section<'_>, default_name: &str) -> Option<ReadListener> {
     let has_tls = tls.is_some();
     let tls = tls.and_then(|tls| read_tls(&tls));
     let limits = read_limits(&section.section("limits", LIMITS));
+    let proxy_protocol = section.value("proxy_protocol", value::boolean);
+    let h2c = section.value("h2c", value::boolean);
+    if has_tls && h2c {
+        let problem = Problem::new("an encrypted listener agrees on HTTP/2 in its handshake");
+        section.error("h2c", problem.help("take `h2c` out"));
+    }
     if has_tls && tls.is_none() {
         return None;
     }
     Some(ReadListener {
-        plan: ListenerPlan { name: name?, address: address?, tls, limits },
+        plan: ListenerPlan { name: name?, address: address?, tls, proxy_protocol, h2c, limits },
         name: section.place_of("name"),
         address: section.place_of("address"),
         path: section.path.clone(),
@@ -105,5 +111,8 @@ fn read_limits(section: &Section<'_>) -> ListenerLimits {
         max_headers: section.value("max_headers", value::whole(1..=10_000)),
         max_body: section.value("max_body", value::size_or_unlimited),
         max_connections: section.value("max_connections", value::whole(1..=10_000_000)),
+        max_connections_per_client: section
+            .optional("max_connections_per_client", value::whole(1..=10_000_000)),
+        max_handshakes: section.value("max_handshakes", value::whole(1..=1_000_000)),
     }
 }

@@ -117,6 +117,12 @@ sections! {
         "address" "socket address" Required => "Where it listens.";
         "tls" "section" Words("plain HTTP")
             => "Certificates: `{ cert, key }` for one, `{ certs = […] }` for several.";
+        "proxy_protocol" "boolean" Is("false")
+            => "Whether `server.trusted_proxies` begin their connections with a PROXY header, \
+                version 1 or 2, that tells the client's address; it is required of them and \
+                believed from nobody else.";
+        "h2c" "boolean" Is("false")
+            => "Whether a plain connection may begin with HTTP/2 (prior knowledge).";
         "limits" "section" SECTION => "What its clients may do.";
     }
     LISTENER_TLS "listener.tls"
@@ -146,6 +152,11 @@ sections! {
             => "A request body may have so many bytes.";
         "max_connections" "whole number, 1 to 10000000" Is("100000")
             => "Connections at a time; more are refused.";
+        "max_connections_per_client" "whole number, 1 to 10000000" Words("no bound")
+            => "Connections at a time of one client address, or of one /64 network of IPv6; more \
+                are refused.";
+        "max_handshakes" "whole number, 1 to 1000000" Is("1024")
+            => "TLS handshakes in progress; more are refused.";
     }
     SERVICE "service.NAME"
         "One deployable thing: its versions and how traffic is divided among them." {
@@ -195,6 +206,17 @@ sections! {
             => "How certificates are verified; only for `https` and `h2`.";
         "health" "section" Words("endpoints count as healthy") => "Active health checks.";
         "outlier" "section" SECTION => "Passive ejection. Never takes the last usable endpoint.";
+        "proxy_protocol" "`v1` or `v2`" Words("none")
+            => "A PROXY header at the beginning of each connection tells the client's address; \
+                only for `http1` and `https`. Each request then has a connection of its own.";
+        "max_in_flight" "whole number, 1 to 10000000" Words("no bound")
+            => "Requests at a time, on all workers. A request above it is treated as \
+                `when_unavailable` says; if nobody takes it, it is answered with 503.";
+        "max_in_flight_per_endpoint" "whole number, 1 to 10000000" Words("no bound")
+            => "Requests at a time to one endpoint, on all workers; it is then passed over.";
+        "slow_start" "duration" Is(r#""0s""#)
+            => "An endpoint that comes back from being unhealthy or ejected gets a share that \
+                grows to its full one over this time.";
     }
     VERSION_TLS "service.NAME.version.NAME.tls" "How the certificates of endpoints are verified." {
         "ca" "file" Words("the system's roots") => "Roots to trust instead, PEM.";

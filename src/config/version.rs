@@ -12,7 +12,10 @@ use super::reference::{HEALTH, OUTLIER, VERSION, VERSION_TLS};
 use super::value;
 use crate::limits::ENDPOINTS_MAX;
 use crate::name::VersionName;
-use crate::plan::{Address, HealthPlan, OutlierPlan, Protocol, TlsPlan, VersionPlan};
+use crate::plan::{
+    Address, HealthPlan, OutlierPlan, Protocol, TlsPlan, VersionBounds, VersionPlan,
+};
+use crate::proxy_header::ProxyVersion;
 
 /// A version, with what warnings point at.
 #[derive(Debug)]
@@ -73,7 +76,31 @@ fn read_one(section: &Section<'_>) -> Option<VersionPlan> {
         eject_for: outlier.value("eject_for", value::duration),
     };
     let is_whole = has_health == health.is_some();
-    is_whole.then_some(VersionPlan { endpoints, protocol, tls, health, outlier })
+    let bounds = read_bounds(section);
+    let proxy_protocol = read_proxy_protocol(section, protocol);
+    let plan = VersionPlan { endpoints, protocol, tls, health, outlier, bounds, proxy_protocol };
+    is_whole.then_some(plan)
+}
+
+fn read_bounds(section: &Section<'_>) -> VersionBounds {
+    let bound = |key| section.optional(key, value::whole(1..=10_000_000));
+    VersionBounds {
+        max_in_flight: bound("max_in_flight"),
+        max_in_flight_per_endpoint: bound("max_in_flight_per_endpoint"),
+        slow_start: section.value("slow_start", value::duration_or_zero),
+    }
+}
+
+fn read_proxy_protocol(section: &Section<'_>, protocol: Protocol) -> Option<ProxyVersion> {
+    const KEY: &str = "proxy_protocol";
+    let versions = [ProxyVersion::V1, ProxyVersion::V2].map(|version| (version.as_str(), version));
+    let version = section.optional(KEY, value::word(&versions));
+    if version.is_some() && protocol.is_h2() {
+        let word = protocol.as_str();
+        let problem = Problem::new(format!("connections of `{word}` are shared by clients"));
+        section.error(KEY, problem.help("use `http1` or `https`, or take `proxy_protocol` out"));
+    }
+    version
 }
 
 fn read_endpoints(section: &Section<'_>) -> Vec<Address> {

@@ -105,7 +105,7 @@ async fn shop(web: SocketAddr, tally: Arc<Tally>, shopper: u64, stopped: watch::
 }
 
 async fn connect(web: SocketAddr) -> Option<SendRequest<Empty<Bytes>>> {
-    let stream = net::connect(&[web], 0, None).await.ok()?;
+    let stream = net::connect(&[web], 0, None, b"").await.ok()?;
     let pair = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await;
     let (send, connection) = pair.ok()?;
     tokio::spawn(connection);

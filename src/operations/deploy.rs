@@ -41,6 +41,7 @@ impl VersionOrder {
         let protocol = protocol.unwrap_or(Protocol::Http1);
         let tls = model.filter(|plan| protocol.is_tls() && plan.protocol.is_tls());
         let health = || model.and_then(|plan| plan.health.clone());
+        let proxy_protocol = model.and_then(|plan| plan.proxy_protocol);
         let outlier = || model.map(|plan| plan.outlier.clone()).unwrap_or_default();
         VersionPlan {
             endpoints: self.endpoints.clone(),
@@ -48,6 +49,8 @@ impl VersionOrder {
             tls: tls.map_or_else(TlsPlan::default, |plan| plan.tls.clone()),
             health: self.health.clone().unwrap_or_else(health),
             outlier: self.outlier.clone().unwrap_or_else(outlier),
+            bounds: model.map(|plan| plan.bounds.clone()).unwrap_or_default(),
+            proxy_protocol: proxy_protocol.filter(|_| !protocol.is_h2()),
         }
     }
 }
@@ -95,6 +98,7 @@ pub async fn register(
 fn keeps_serving(service: &Service, old: &Version, new: &VersionPlan) -> Result<(), Refusal> {
     let same_way = old.plan.protocol == new.protocol
         && old.plan.tls == new.tls
+        && old.plan.proxy_protocol == new.proxy_protocol
         && old.plan.health.as_ref().map(|health| &health.path)
             == new.health.as_ref().map(|health| &health.path);
     let stays = |address: &Address| new.endpoints.contains(address);

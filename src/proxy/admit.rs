@@ -23,7 +23,8 @@ impl<'a> From<&'a RequestHead> for RequestView<'a> {
     }
 }
 
-fn is_trusted(edge: &EdgePolicy, address: IpAddr) -> bool {
+/// Whether what a peer says of others is believed.
+pub fn is_trusted(edge: &EdgePolicy, address: IpAddr) -> bool {
     edge.trusted_proxies.iter().any(|net| net.contains(&address))
 }
 

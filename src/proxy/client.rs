@@ -27,9 +27,9 @@ pub struct Client {
 }
 
 impl Client {
-    /// A client that has sent nothing yet.
-    pub fn new(stream: Stream) -> Self {
-        Self { stream, buffer: Vec::new(), start: 0 }
+    /// A client from which so much was read already.
+    pub fn new(stream: Stream, begun: Vec<u8>) -> Self {
+        Self { stream, buffer: begun, start: 0 }
     }
 
     /// Bytes that were read and not used.

@@ -18,7 +18,7 @@ use super::forward::{self, Outgoing};
 use super::listener::Seat;
 use super::respond::{self, Patience};
 use super::worker::Worker;
-use super::{Decision, admit, reply, tunnel};
+use super::{Decision, reply, tunnel};
 use crate::clock;
 use crate::h1::head::{Framing, Method, ResponseHead};
 use crate::h1::write;
@@ -43,11 +43,11 @@ struct Connection {
 }
 
 /// Serves a connection until either side ends it.
-pub async fn serve(worker: Rc<Worker>, seat: Seat, stream: Stream) {
+pub async fn serve(worker: Rc<Worker>, seat: Seat, stream: Stream, begun: Vec<u8>) {
     let mut connection = Connection {
         worker,
         seat: Rc::new(seat),
-        client: Client::new(stream),
+        client: Client::new(stream, begun),
         alarm: Alarm::default(),
     };
     let mut first = true;
@@ -146,11 +146,9 @@ impl Connection {
     /// Serves one request from its head to the last byte of its answer.
     async fn exchange(&mut self, scratch: &mut Scratch) -> After {
         let Scratch { request, response, out } = scratch;
-        let edge = self.worker.lease();
-        let client = admit::client_of(&edge.snapshot.edge, self.seat.peer_ip(), &request.fields);
         let seat = self.seat.clone();
         let listener = &seat.listener;
-        let mut cx = RequestCx::open(&self.worker, request, client, listener.plan.name.as_str());
+        let mut cx = RequestCx::open(&self.worker, request, &seat);
         let limits = &listener.plan.limits;
         let mut upload = Upload::new(request, limits.max_body);
         out.clear();
@@ -183,7 +181,7 @@ impl Connection {
             && !self.worker.is_draining()
             && !matches!(framing, Framing::UntilClose)
             && !upload.is_unbegun();
-        respond::head(out, &cx, response, request.version, listener.tls.is_some(), keep);
+        respond::head(out, &cx, response, request.version, listener.is_tls(), keep);
         let patience = Patience {
             read: cx.service().map_or(limits.send_timeout, |s| s.plan.policy.read_timeout),
             send: limits.send_timeout,

@@ -2,17 +2,20 @@
 //!
 //! The books are closed exactly once, however a request ends: counted, recorded, released.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::time::Instant;
 
+use super::admit;
 use super::counters::{Counts, Trial};
 use super::error::Reason;
+use super::listener::Seat;
 use super::record::Record;
 use super::worker::{Lease, Worker};
 use crate::clock;
 use crate::h1::head::{Method, RequestHead};
 use crate::limits::REQUEST_ID_BYTES_MAX;
+use crate::proxy_header::{self, ProxyVersion};
 use crate::rollout::evidence::latency;
 use crate::shadow::Tap;
 use crate::snapshot::Service;
@@ -29,6 +32,8 @@ pub struct RequestCx {
     pub lease: Lease,
     pub arrived: Instant,
     pub client: IpAddr,
+    /// The ends of its connection: the client's, or its proxy's, and the listener's.
+    pub ends: (SocketAddr, SocketAddr),
     pub request_id: RequestId,
     pub method: Method,
     pub route: Option<usize>,
@@ -76,25 +81,29 @@ pub struct Assigned {
 
 impl RequestCx {
     /// Opens the books of a request that has just been read.
-    pub fn open(worker: &Rc<Worker>, head: &RequestHead, client: IpAddr, listener: &str) -> Self {
+    pub fn open(worker: &Rc<Worker>, head: &RequestHead, seat: &Seat) -> Self {
         let arrived = clock::now();
+        let lease = worker.lease();
+        let edge = &lease.snapshot.edge;
+        let client = admit::client_of(edge, seat.peer_ip(), &head.fields);
+        let listener = &seat.listener.plan;
         let told = worker.shared.access_log.is_some().then(|| {
             Box::new(Told {
                 method: head.method_text().to_owned(),
                 host: head.authority().to_owned(),
                 path: head.path().to_owned(),
                 protocol: head.version.as_str(),
-                listener: listener.to_owned(),
+                listener: listener.name.to_string(),
             })
         });
         let kept = head.fields.get(crate::h1::fields::Known::XRequestId).and_then(RequestId::kept);
-        let lease = worker.lease();
         Self {
             worker: worker.clone(),
             entry: lease.clone(),
             lease,
             arrived,
             client,
+            ends: (seat.peer, listener.address),
             request_id: kept.unwrap_or_else(|| RequestId::new(worker, arrived)),
             method: head.method,
             route: None,
@@ -163,6 +172,14 @@ impl RequestCx {
             _ => None,
         };
         counts.trial(trial, failed, bucket);
+    }
+
+    /// What a connection made for this request begins with: who the client is.
+    pub fn proxy_header(&self, version: ProxyVersion) -> Vec<u8> {
+        let (peer, listener) = self.ends;
+        // An address that a proxy told of has no port that is known.
+        let port = if peer.ip().to_canonical() == self.client { peer.port() } else { 0 };
+        proxy_header::write(version, Some((SocketAddr::new(self.client, port), listener)))
     }
 
     /// When the books were closed, or now.

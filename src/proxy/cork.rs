@@ -18,6 +18,8 @@ const COLLECT_BYTES: usize = 64 * 1024;
 #[derive(Debug)]
 pub struct Cork {
     stream: Stream,
+    /// Bytes that were read already and come first.
+    begun: Vec<u8>,
     waiting: Vec<u8>,
     written: usize,
     /// Whether the task was asked to come again, so that what waits is written.
@@ -26,8 +28,8 @@ pub struct Cork {
 
 impl Cork {
     /// Collects writes to `stream`.
-    pub fn new(stream: Stream) -> Self {
-        Self { stream, waiting: Vec::new(), written: 0, woken: false }
+    pub fn new(stream: Stream, begun: Vec<u8>) -> Self {
+        Self { stream, begun, waiting: Vec::new(), written: 0, woken: false }
     }
 
     fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -53,6 +55,12 @@ impl AsyncRead for Cork {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if !self.begun.is_empty() {
+            let count = self.begun.len().min(buf.remaining());
+            buf.put_slice(&self.begun[..count]);
+            self.begun.drain(..count);
+            return Poll::Ready(Ok(()));
+        }
         Pin::new(&mut self.stream).poll_read(cx, buf)
     }
 }
@@ -101,7 +109,7 @@ mod tests {
     async fn pair() -> (Cork, tokio::net::TcpStream) {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let client = tokio::net::TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        (Cork::new(Stream::Tcp(listener.accept().await.unwrap().0)), client)
+        (Cork::new(Stream::Tcp(listener.accept().await.unwrap().0), Vec::new()), client)
     }
 
     #[tokio::test]

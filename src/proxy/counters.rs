@@ -10,7 +10,7 @@ use rustc_hash::FxHashMap;
 use crate::h1::head::Method;
 use crate::name::{ListenerName, ServiceName, VersionName};
 
-use super::error::Reason;
+use super::error::{Reason, Refusal};
 use crate::rollout::evidence::engine::Arm;
 use crate::rollout::evidence::latency::BUCKETS;
 
@@ -69,6 +69,8 @@ pub struct Counts {
     /// By number of version.
     pub versions: FxHashMap<u32, VersionSeries>,
     pub local_replies: Vec<(Reason, u64)>,
+    /// Connections that ended before a request.
+    pub refusals: Vec<((ListenerName, Refusal), u64)>,
     pub rescues: Vec<(ServiceName, VersionName, VersionName, u64)>,
     /// Requests in flight by number of version.
     pub in_flight: FxHashMap<u32, u32>,
@@ -157,6 +159,11 @@ impl Counts {
     /// Counts an answer of the proxy's own to a request that got no version.
     pub fn local_reply(&mut self, reason: Reason) {
         add(&mut self.local_replies, reason, 1);
+    }
+
+    /// Counts a connection that ended before a request.
+    pub fn refusal(&mut self, listener: &ListenerName, refusal: Refusal) {
+        add(&mut self.refusals, (listener.clone(), refusal), 1);
     }
 
     /// Counts a rescue.

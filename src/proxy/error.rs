@@ -89,6 +89,62 @@ impl Reason {
     }
 }
 
+/// Why a connection ended before there was a request on it; a label of
+/// `tidegate_connections_refused_total`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Refusal {
+    Handshake,
+    HandshakeTimeout,
+    MaxConnections,
+    MaxConnectionsPerClient,
+    MaxHandshakes,
+    ProxyHeader,
+    ProxyHeaderTimeout,
+    Silent,
+}
+
+impl Refusal {
+    /// Every refusal, for the docs.
+    pub const ALL: [Self; 8] = [
+        Self::Handshake,
+        Self::HandshakeTimeout,
+        Self::MaxConnections,
+        Self::MaxConnectionsPerClient,
+        Self::MaxHandshakes,
+        Self::ProxyHeader,
+        Self::ProxyHeaderTimeout,
+        Self::Silent,
+    ];
+
+    /// The stable word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Handshake => "handshake",
+            Self::HandshakeTimeout => "handshake_timeout",
+            Self::MaxConnections => "max_connections",
+            Self::MaxConnectionsPerClient => "max_connections_per_client",
+            Self::MaxHandshakes => "max_handshakes",
+            Self::ProxyHeader => "proxy_header",
+            Self::ProxyHeaderTimeout => "proxy_header_timeout",
+            Self::Silent => "silent",
+        }
+    }
+
+    /// What it means, for a person.
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::Handshake => "The TLS handshake failed",
+            Self::HandshakeTimeout => "The TLS handshake took too long",
+            Self::MaxConnections => "The listener has as many connections as it may",
+            Self::MaxConnectionsPerClient => "The client has as many connections as it may",
+            Self::MaxHandshakes => "As many TLS handshakes are in progress as may be",
+            Self::ProxyHeader => "A trusted proxy sent no PROXY header, or a damaged one",
+            Self::ProxyHeaderTimeout => "A trusted proxy's PROXY header took too long",
+            Self::Silent => "The client sent nothing that tells which HTTP it speaks",
+        }
+    }
+}
+
 /// A request that ends without an upstream's answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProxyError {

@@ -192,9 +192,11 @@ async fn begin(
             let timeout = now + service.plan.policy.connect_timeout;
             let addresses = endpoint.addresses().clone();
             let turn = pool.turn.replace(pool.turn.get().wrapping_add(1));
-            let connect = Box::pin(net::connect(&addresses, turn, endpoint.tls.as_ref()));
+            let header = endpoint.identity.proxy_protocol.map(|version| cx.proxy_header(version));
+            let first = header.as_deref().unwrap_or_default();
+            let connect = Box::pin(net::connect(&addresses, turn, endpoint.tls.as_ref(), first));
             match alarm.guard(timeout.min(deadline), connect).await {
-                Some(Ok(stream)) => Connection::new(stream, version_load),
+                Some(Ok(stream)) => Connection::new(stream, version_load).of_one(header.is_some()),
                 Some(Err(error)) => return Ok(Begun::Failed(UpstreamFault::Connect(error))),
                 None => return Ok(Begun::Failed(UpstreamFault::ConnectTimeout)),
             }

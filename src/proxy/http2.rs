@@ -28,7 +28,7 @@ use super::listener::Seat;
 use super::streams::{Flowing, OpenStream, Streams};
 use super::upstream_h2::{LocalExecutor, map_of};
 use super::worker::Worker;
-use super::{Decision, admit, reply, respond};
+use super::{Decision, reply, respond};
 use crate::clock;
 use crate::h1::fields::{Fields, Known};
 use crate::h1::head::{Framing, HeadError, Method, RequestHead, ResponseHead};
@@ -40,7 +40,7 @@ use crate::plan::ListenerLimits;
 const PING_EVERY: Duration = Duration::from_secs(30);
 
 /// Serves a connection until either side ends it.
-pub async fn serve(worker: Rc<Worker>, seat: Seat, stream: Stream) {
+pub async fn serve(worker: Rc<Worker>, seat: Seat, stream: Stream, begun: Vec<u8>) {
     let seat = Rc::new(seat);
     let limits = &seat.listener.plan.limits;
     let streams = Streams::default();
@@ -55,7 +55,7 @@ pub async fn serve(worker: Rc<Worker>, seat: Seat, stream: Stream) {
             }
         })
     };
-    let io = TokioIo::new(Cork::new(stream));
+    let io = TokioIo::new(Cork::new(stream, begun));
     let mut connection = std::pin::pin!(protocol(limits).serve_connection(io, service));
     let mut alarm = Alarm::default();
     let mut leaving = false;
@@ -132,10 +132,7 @@ async fn answer(
         worker.counts.borrow_mut().local_reply(error.reason);
         return problem(&error, "", None);
     }
-    let edge = worker.lease();
-    let client = admit::client_of(&edge.snapshot.edge, seat.peer_ip(), &scratch.request.fields);
-    let listener = seat.listener.plan.name.as_str();
-    let mut cx = RequestCx::open(&worker, &scratch.request, client, listener);
+    let mut cx = RequestCx::open(&worker, &scratch.request, &seat);
     let mut alarm = Alarm::default();
     let exchanged = exchange(&mut cx, &mut scratch, &seat, &mut body, &mut alarm).await;
     match exchanged {
@@ -150,7 +147,7 @@ async fn answer(
             response
         }
         Ok(Exchanged::Answer(attempt)) => {
-            let is_tls = seat.listener.tls.is_some();
+            let is_tls = seat.listener.is_tls();
             let response = head_down(&cx, &scratch.response, is_tls);
             let read = cx.service().map(|service| service.plan.policy.read_timeout);
             let streaming = Streaming {

@@ -8,6 +8,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use super::connection;
+use super::crowd::{Crowd, Place};
+use super::error::Refusal;
+use super::greet::{self, Handshake};
 use super::worker::Worker;
 use crate::certs::CertStore;
 use crate::h1::head::HeadLimits;
@@ -22,18 +25,48 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
 #[derive(Debug)]
 pub struct ListenerShared {
     pub plan: ListenerPlan,
-    /// For a TLS listener; its certificates are looked up for each handshake.
-    pub tls: Option<Arc<rustls::ServerConfig>>,
+    /// For a TLS listener.
     certs: Option<Arc<CertStore>>,
     /// Connections open on all workers, against `max_connections`.
     open: AtomicUsize,
+    /// Handshakes in progress on all workers, against `max_handshakes`.
+    handshakes: AtomicUsize,
+    /// Against `max_connections_per_client`.
+    crowd: Arc<Crowd>,
 }
 
 impl ListenerShared {
     /// A listener without connections.
     pub fn new(plan: ListenerPlan, certs: Option<Arc<CertStore>>) -> Self {
-        let tls = certs.as_ref().map(|certs| certs.server_config());
-        Self { plan, tls, certs, open: AtomicUsize::new(0) }
+        let (open, handshakes) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        Self { plan, certs, open, handshakes, crowd: Arc::default() }
+    }
+
+    /// What handshakes go by now, on a TLS listener.
+    pub fn tls(&self) -> Option<Arc<rustls::ServerConfig>> {
+        self.certs.as_ref().map(|certs| certs.server_config())
+    }
+
+    /// Whether connections are encrypted.
+    pub fn is_tls(&self) -> bool {
+        self.certs.is_some()
+    }
+
+    /// Whether a connection begins with the head of a request and nothing before it.
+    fn is_plain(&self) -> bool {
+        !self.is_tls() && !self.plan.proxy_protocol && !self.plan.h2c
+    }
+
+    /// Leave to begin a handshake, unless there are as many as there may be.
+    pub fn handshake(self: &Arc<Self>) -> Option<Handshake> {
+        let before = self.handshakes.fetch_add(1, Ordering::Relaxed);
+        let turn = Handshake(self.clone());
+        (before < self.plan.limits.max_handshakes).then_some(turn)
+    }
+
+    /// One handshake less.
+    pub fn handshake_ended(&self) {
+        self.handshakes.fetch_sub(1, Ordering::Relaxed);
     }
 
     /// The bounds of a request head.
@@ -48,7 +81,7 @@ impl ListenerShared {
 
     /// `https` or `http`.
     pub fn scheme(&self) -> &'static str {
-        if self.tls.is_some() { "https" } else { "http" }
+        if self.is_tls() { "https" } else { "http" }
     }
 }
 
@@ -61,6 +94,8 @@ pub struct Seat {
     pub id: u64,
     /// What the client asked for by SNI.
     server_name: Option<Box<str>>,
+    /// Its place among the connections of the same client, if those are counted.
+    place: Option<Place>,
 }
 
 impl Seat {
@@ -75,7 +110,27 @@ impl Seat {
         drop(connections);
         let id = worker.connection_id();
         let (worker, listener) = (worker.clone(), listener.clone());
-        Some(Self { worker, listener, peer, id, server_name: None })
+        Some(Self { worker, listener, peer, id, server_name: None, place: None })
+    }
+
+    /// Takes the place among the connections of this client.
+    pub fn share(&mut self) -> Result<(), Refusal> {
+        if let Some(max) = self.listener.plan.limits.max_connections_per_client {
+            let place = self.listener.crowd.enter(self.peer.ip(), max);
+            self.place = Some(place.ok_or(Refusal::MaxConnectionsPerClient)?);
+        }
+        Ok(())
+    }
+
+    /// Counts that the connection ends before any request.
+    pub fn refused(&self, refusal: Refusal) {
+        let mut counts = self.worker.counts.borrow_mut();
+        counts.refusal(&self.listener.plan.name, refusal);
+    }
+
+    /// Keeps what the handshake told.
+    pub fn name_from(&mut self, stream: &Stream) {
+        self.server_name = stream.server_name().map(Box::from);
     }
 
     /// Whether a request for `host` belongs on this connection: the certificate that the client was
@@ -112,21 +167,7 @@ pub async fn run(worker: Rc<Worker>, socket: TcpListener, rules: Rc<RefCell<Arc<
     };
     loop {
         match net::accept(&listener).await {
-            Ok((stream, peer)) => match Seat::take(&worker, &rules.borrow(), peer) {
-                // A task is as large as the largest thing it may do: those of plain connections,
-                // which may be many and idle, do not carry TLS and HTTP/2.
-                Some(seat) => drop(match &seat.listener.tls {
-                    None => {
-                        tokio::task::spawn_local(connection::serve(worker.clone(), seat, stream))
-                    }
-                    Some(tls) => {
-                        let tls = tls.clone();
-                        tokio::task::spawn_local(serve_tls(worker.clone(), seat, stream, tls))
-                    }
-                }),
-                // Closed at once: a queue of clients that nobody serves helps nobody.
-                None => drop(stream),
-            },
+            Ok((stream, peer)) => serve(&worker, &rules.borrow(), stream, peer),
             Err(error) if is_of_one_client(&error) => {}
             Err(error) => {
                 tracing::warn!(%error, listener = %name, "cannot accept for now");
@@ -136,24 +177,30 @@ pub async fn run(worker: Rc<Worker>, socket: TcpListener, rules: Rc<RefCell<Arc<
     }
 }
 
+/// Gives a client a task of its own, or closes at once: a queue of clients that nobody serves helps
+/// nobody.
+fn serve(worker: &Rc<Worker>, listener: &Arc<ListenerShared>, stream: Stream, peer: SocketAddr) {
+    let Some(mut seat) = Seat::take(worker, listener, peer) else {
+        let mut counts = worker.counts.borrow_mut();
+        return counts.refusal(&listener.plan.name, Refusal::MaxConnections);
+    };
+    // Behind a PROXY header the client is not known yet.
+    if !listener.plan.proxy_protocol
+        && let Err(refusal) = seat.share()
+    {
+        return seat.refused(refusal);
+    }
+    // A task is as large as the largest thing it may do: those of plain connections, which may be
+    // many and idle, do not carry TLS and HTTP/2.
+    let worker = worker.clone();
+    if listener.is_plain() {
+        tokio::task::spawn_local(connection::serve(worker, seat, stream, Vec::new()));
+    } else {
+        tokio::task::spawn_local(greet::serve(worker, seat, stream));
+    }
+}
+
 fn is_of_one_client(error: &std::io::Error) -> bool {
     use std::io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted, InvalidInput};
     matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted | InvalidInput)
-}
-
-async fn serve_tls(
-    worker: Rc<Worker>,
-    mut seat: Seat,
-    stream: Stream,
-    config: Arc<rustls::ServerConfig>,
-) {
-    let patience = seat.listener.plan.limits.handshake_timeout;
-    // Boxed: the handshake's state is large and needed once.
-    let handshake = Box::pin(tokio::time::timeout(patience, net::accept_tls(stream, config)));
-    let Ok(Ok(stream)) = handshake.await else { return };
-    seat.server_name = stream.server_name().map(Box::from);
-    if stream.alpn() == Some(b"h2") {
-        return Box::pin(super::http2::serve(worker, seat, stream)).await;
-    }
-    connection::serve(worker, seat, stream).await;
 }

@@ -49,6 +49,8 @@ pub struct Connection {
     pub stream: Stream,
     /// Whether it has served a request before.
     pub reused: bool,
+    /// Whether it was said to be one client's: it serves no other.
+    of_one: bool,
     _open: Open,
 }
 
@@ -73,7 +75,12 @@ impl Drop for Open {
 impl Connection {
     /// A new connection, made for a version.
     pub fn new(stream: Stream, load: Rc<VersionLoad>) -> Self {
-        Self { stream, reused: false, _open: Open::new(load) }
+        Self { stream, reused: false, of_one: false, _open: Open::new(load) }
+    }
+
+    /// The same, of one client alone.
+    pub fn of_one(self, of_one: bool) -> Self {
+        Self { of_one, ..self }
     }
 }
 
@@ -93,7 +100,7 @@ impl EndpointPool {
     /// Keeps a connection for the next request.
     pub fn give(&self, connection: Connection, now: Instant) {
         let mut idle = self.idle.borrow_mut();
-        if idle.len() < POOL_IDLE_PER_ENDPOINT_MAX {
+        if idle.len() < POOL_IDLE_PER_ENDPOINT_MAX && !connection.of_one {
             idle.push(Idle { connection, since: now });
         }
     }

@@ -116,7 +116,7 @@ async fn connect(
 ) -> Result<SendRequest<UpBody>, UpstreamFault> {
     let addresses = endpoint.addresses().clone();
     let turn = pool.turn.replace(pool.turn.get().wrapping_add(1));
-    let stream = net::connect(&addresses, turn, endpoint.tls.as_ref()).await;
+    let stream = net::connect(&addresses, turn, endpoint.tls.as_ref(), b"").await;
     let stream = stream.map_err(UpstreamFault::Connect)?;
     if endpoint.tls.is_some() && stream.alpn() != Some(b"h2") {
         return Err(UpstreamFault::Connect(std::io::Error::other("no HTTP/2 was agreed on")));

@@ -5,6 +5,8 @@
 //! refuses are errors: nothing is read halfway. A record holds the services that changed; the
 //! first one of a file (`whole`) holds all, and what the changed ones were before.
 
+mod rollout;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -12,15 +14,16 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use self::rollout::RolloutDoc;
 use super::Entry;
 use super::change::{Change, changes};
 use crate::h1::head::Method;
 use crate::name::{ServiceName, VersionName};
 use crate::plan::{
-    Address, Advance, AnalysisPlan, HealthPlan, OnRegression, OutlierPlan, Pace, Protocol,
-    RolloutPlan, TlsPlan, VersionPlan,
+    Address, HealthPlan, OutlierPlan, Protocol, TlsPlan, VersionBounds, VersionPlan,
 };
-use crate::rollout::machine::{Rollout, State};
+use crate::proxy_header::ProxyVersion;
+use crate::rollout::machine::Rollout;
 use crate::split::BucketTable;
 use crate::traffic::{CompareRule, Declared, HoldRule, ShadowRule, Traffic, TrafficMap};
 use crate::weight::Weights;
@@ -395,6 +398,14 @@ struct VersionDoc {
     health: Option<HealthDoc>,
     consecutive_failures: u32,
     eject_for: Span,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    max_in_flight: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    max_in_flight_per_endpoint: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    slow_start: Option<Span>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    proxy_protocol: Option<String>,
 }
 
 impl From<&VersionPlan> for VersionDoc {
@@ -407,6 +418,10 @@ impl From<&VersionPlan> for VersionDoc {
             health: of.health.as_ref().map(HealthDoc::from),
             consecutive_failures: of.outlier.consecutive_failures,
             eject_for: of.outlier.eject_for.into(),
+            max_in_flight: of.bounds.max_in_flight,
+            max_in_flight_per_endpoint: of.bounds.max_in_flight_per_endpoint,
+            slow_start: Some(of.bounds.slow_start).filter(|d| !d.is_zero()).map(Span::from),
+            proxy_protocol: of.proxy_protocol.map(|version| version.as_str().to_owned()),
         }
     }
 }
@@ -418,6 +433,11 @@ impl TryFrom<VersionDoc> for VersionPlan {
         let protocols = [Protocol::Http1, Protocol::H2c, Protocol::Https, Protocol::H2];
         let protocol = protocols.into_iter().find(|known| known.as_str() == doc.protocol);
         let unknown = || format!("`{}` is no protocol", doc.protocol.escape_debug());
+        let headers = [ProxyVersion::V1, ProxyVersion::V2];
+        let header = |word: String| {
+            let known = headers.into_iter().find(|known| known.as_str() == word);
+            known.ok_or_else(|| format!("`{}` is no PROXY header", word.escape_debug()))
+        };
         let endpoints = doc.endpoints.iter().map(|text| Address::parse(text));
         Ok(Self {
             endpoints: endpoints.collect::<Result<_, _>>()?,
@@ -428,6 +448,12 @@ impl TryFrom<VersionDoc> for VersionPlan {
                 consecutive_failures: doc.consecutive_failures,
                 eject_for: doc.eject_for.try_into()?,
             },
+            bounds: VersionBounds {
+                max_in_flight: doc.max_in_flight,
+                max_in_flight_per_endpoint: doc.max_in_flight_per_endpoint,
+                slow_start: doc.slow_start.map(TryInto::try_into).transpose()?.unwrap_or_default(),
+            },
+            proxy_protocol: doc.proxy_protocol.map(header).transpose()?,
         })
     }
 }
@@ -467,109 +493,6 @@ impl TryFrom<HealthDoc> for HealthPlan {
             healthy_after: doc.healthy_after,
             unhealthy_after: doc.unhealthy_after,
             expect: doc.expect,
-        })
-    }
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RolloutDoc {
-    to: String,
-    steps_ppm: Vec<u32>,
-    step_duration: Span,
-    max_error_ppm: Option<u32>,
-    max_latency: Vec<(u8, Span)>,
-    alpha: f64,
-    error_ratio: f64,
-    error_margin_ppm: u32,
-    latency_ratio: f64,
-    min_requests: u64,
-    by_evidence: bool,
-    needs_safe: bool,
-    max_duration: Span,
-    pauses: bool,
-    state: String,
-    step: usize,
-    share_ppm: u32,
-    before: BTreeMap<String, u32>,
-    generation: u32,
-    epoch: u32,
-    started_ms: u64,
-    step_began_ms: u64,
-    reason: String,
-}
-
-impl From<&Rollout> for RolloutDoc {
-    fn from(of: &Rollout) -> Self {
-        let plan = &of.plan;
-        Self {
-            to: plan.to.to_string(),
-            steps_ppm: plan.steps_ppm.clone(),
-            step_duration: plan.step_duration.into(),
-            max_error_ppm: plan.max_error_ppm,
-            max_latency: plan.max_latency.iter().map(|(p, bound)| (*p, (*bound).into())).collect(),
-            alpha: plan.analysis.alpha,
-            error_ratio: plan.analysis.error_ratio,
-            error_margin_ppm: plan.analysis.error_margin_ppm,
-            latency_ratio: plan.analysis.latency_ratio,
-            min_requests: plan.analysis.min_requests,
-            by_evidence: plan.pace == Pace::Evidence,
-            needs_safe: plan.advance == Advance::Safe,
-            max_duration: plan.max_duration.into(),
-            pauses: plan.on_regression == OnRegression::Pause,
-            state: of.state.as_str().to_owned(),
-            step: of.step,
-            share_ppm: of.share_ppm,
-            before: weights_doc(&of.before),
-            generation: of.generation,
-            epoch: of.epoch,
-            started_ms: of.started_ms,
-            step_began_ms: of.step_began_ms,
-            reason: of.reason.clone(),
-        }
-    }
-}
-
-impl TryFrom<RolloutDoc> for Rollout {
-    type Error = Wrong;
-
-    fn try_from(doc: RolloutDoc) -> Result<Self, Wrong> {
-        let state = State::ALL.into_iter().find(|state| state.as_str() == doc.state);
-        let unknown = || format!("`{}` is no state of a rollout", doc.state.escape_debug());
-        let state = state.ok_or_else(unknown)?;
-        if doc.steps_ppm.iter().chain([&doc.share_ppm]).any(|ppm| *ppm > 1_000_000) {
-            return Err("a rollout has a share above everything".into());
-        }
-        let bound = |(percentile, bound): (u8, Span)| Ok((percentile, bound.try_into()?));
-        let plan = RolloutPlan {
-            to: version_name(&doc.to)?,
-            steps_ppm: doc.steps_ppm,
-            step_duration: doc.step_duration.try_into()?,
-            max_error_ppm: doc.max_error_ppm,
-            max_latency: doc.max_latency.into_iter().map(bound).collect::<Result<_, Wrong>>()?,
-            analysis: AnalysisPlan {
-                alpha: doc.alpha,
-                error_ratio: doc.error_ratio,
-                error_margin_ppm: doc.error_margin_ppm,
-                latency_ratio: doc.latency_ratio,
-                min_requests: doc.min_requests,
-            },
-            pace: if doc.by_evidence { Pace::Evidence } else { Pace::Steps },
-            advance: if doc.needs_safe { Advance::Safe } else { Advance::NotRegressed },
-            max_duration: doc.max_duration.try_into()?,
-            on_regression: if doc.pauses { OnRegression::Pause } else { OnRegression::Rollback },
-        };
-        Ok(Self {
-            plan,
-            state,
-            step: doc.step,
-            share_ppm: doc.share_ppm,
-            before: weights(doc.before)?,
-            generation: doc.generation,
-            epoch: doc.epoch,
-            started_ms: doc.started_ms,
-            step_began_ms: doc.step_began_ms,
-            reason: doc.reason,
         })
     }
 }

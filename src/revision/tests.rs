@@ -13,8 +13,9 @@ use crate::limits::REVISIONS_KEPT;
 use crate::name::{ServiceName, VersionName};
 use crate::plan::{
     Address, HealthPlan, OutlierPlan, Protocol, RolloutPlan, ServicePlan, ServicePolicy, TlsPlan,
-    VersionPlan,
+    VersionBounds, VersionPlan,
 };
+use crate::proxy_header::ProxyVersion;
 use crate::rollout::machine::Rollout;
 use crate::split::BucketTable;
 use crate::traffic::{CompareRule, Declared, HoldRule, ShadowRule, Traffic};
@@ -53,6 +54,8 @@ fn version_plan(port: u16) -> Arc<VersionPlan> {
         tls: TlsPlan::default(),
         health: None,
         outlier: OutlierPlan::default(),
+        bounds: VersionBounds::default(),
+        proxy_protocol: None,
     })
 }
 
@@ -144,6 +147,12 @@ fn rich_version() -> VersionPlan {
             expect: vec![("$.checks.database".to_owned(), json!({"ok": [1, null, "x", 0.5]}))],
         }),
         outlier: OutlierPlan { consecutive_failures: 0, eject_for: Duration::MAX },
+        bounds: VersionBounds {
+            max_in_flight: Some(100),
+            max_in_flight_per_endpoint: Some(10),
+            slow_start: Duration::from_secs(30),
+        },
+        proxy_protocol: Some(ProxyVersion::V2),
     }
 }
 

@@ -297,7 +297,8 @@ impl Copy {
 async fn connect(endpoint: &Endpoint, pool: &EndpointPool) -> Result<net::Stream, UpstreamFault> {
     let addresses = endpoint.addresses().clone();
     let turn = pool.turn.replace(pool.turn.get().wrapping_add(1));
-    let connecting = Box::pin(net::connect(&addresses, turn, endpoint.tls.as_ref()));
+    let first = endpoint.own_header();
+    let connecting = Box::pin(net::connect(&addresses, turn, endpoint.tls.as_ref(), &first));
     connecting.await.map_err(UpstreamFault::Connect)
 }
 

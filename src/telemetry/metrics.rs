@@ -85,6 +85,8 @@ metrics! {
         "Readings of the configuration file: applied, unchanged, invalid.";
     CONNECTIONS = Gauge "tidegate_connections" ["listener"]
         "Open client connections.";
+    CONNECTIONS_REFUSED = Counter "tidegate_connections_refused_total" ["listener", "reason"]
+        "Client connections that ended before there was a request on them.";
 }
 
 /// The duration buckets unless configured otherwise, in seconds.
@@ -198,6 +200,9 @@ impl Metrics {
         }
         for (reason, count) in &counts.local_replies {
             self.count(&LOCAL_REPLIES, &[reason.as_str()], *count);
+        }
+        for ((listener, refusal), count) in &counts.refusals {
+            self.count(&CONNECTIONS_REFUSED, &[listener.as_str(), refusal.as_str()], *count);
         }
         for (service, from, to, count) in &counts.rescues {
             self.count(&RESCUES, &[service.as_str(), from.as_str(), to.as_str()], *count);

@@ -10,6 +10,7 @@ use arc_swap::ArcSwap;
 
 use super::tls::ClientTls;
 use crate::plan::{Address, HealthPlan, OutlierPlan, Protocol, TlsPlan};
+use crate::proxy_header::{self, ProxyVersion};
 
 /// What makes an endpoint the same one: weights, services and versions are not part of it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -19,6 +20,7 @@ pub struct Identity {
     pub tls: TlsPlan,
     /// Two versions that check the same address differently have two opinions of it.
     pub health_path: Option<String>,
+    pub proxy_protocol: Option<ProxyVersion>,
 }
 
 /// Whether an endpoint is well.
@@ -148,6 +150,12 @@ impl Endpoint {
         true
     }
 
+    /// What a connection begins with that is made for no client: a probe's, or a copy's.
+    pub fn own_header(&self) -> Vec<u8> {
+        let version = self.identity.proxy_protocol;
+        version.map_or_else(Vec::new, |version| proxy_header::write(version, None))
+    }
+
     /// Where to connect; empty while a name is not resolved.
     pub fn addresses(&self) -> arc_swap::Guard<std::sync::Arc<Vec<SocketAddr>>> {
         self.addresses.load()
@@ -199,6 +207,7 @@ mod tests {
             protocol: Protocol::Http1,
             tls: TlsPlan::default(),
             health_path: None,
+            proxy_protocol: None,
         };
         let endpoint = Endpoint::new(0, identity, None);
         let outlier = OutlierPlan { consecutive_failures: 2, eject_for: Duration::from_millis(10) };

@@ -152,7 +152,7 @@ async fn follow(
 async fn probe(endpoint: &Endpoint, plan: &HealthPlan) -> Result<(), String> {
     let text = |error: &dyn std::fmt::Display| error.to_string();
     let addresses = endpoint.addresses().clone();
-    let stream = net::connect(&addresses, 0, endpoint.tls.as_ref()).await;
+    let stream = net::connect(&addresses, 0, endpoint.tls.as_ref(), &endpoint.own_header()).await;
     let io = TokioIo::new(stream.map_err(|error| text(&error))?);
     let scheme = if endpoint.tls.is_some() { "https" } else { "http" };
     let h2 = endpoint.identity.protocol.is_h2();

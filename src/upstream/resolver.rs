@@ -189,6 +189,7 @@ mod tests {
             protocol: Protocol::Http1,
             tls: TlsPlan::default(),
             health_path: None,
+            proxy_protocol: None,
         };
         Arc::new(Endpoint::new(0, identity, None))
     }

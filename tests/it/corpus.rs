@@ -6,8 +6,11 @@ mod checks;
 
 use std::path::Path;
 
+/// What a fuzz target does with an input.
+type Target = fn(&[u8]);
+
 /// Every target and what it runs.
-const TARGETS: &[(&str, fn(&[u8]))] = &[
+const TARGETS: &[(&str, Target)] = &[
     ("request_head", checks::request_head),
     ("response_head", checks::response_head),
     ("chunked_body", checks::chunked_body),

@@ -8,6 +8,7 @@ mod cli;
 mod corpus;
 mod cutover;
 mod docs;
+mod edge;
 mod failure;
 mod health;
 mod hold;

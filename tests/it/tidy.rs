@@ -16,6 +16,7 @@ const PURE: &[&str] = &[
     "src/name.rs",
     "src/traffic.rs",
     "src/plan.rs",
+    "src/proxy_header.rs",
     "src/upstream/pick.rs",
     "src/revision/change.rs",
     "src/revision/merge.rs",
@@ -147,33 +148,41 @@ const IMPORTS: &[(&str, &str)] = &[
     ("split", "h1 limits name route weight"),
     ("diff", "h1 limits"),
     ("traffic", "diff h1 name plan rollout split weight"),
-    ("plan", "h1 name route split traffic weight"),
+    ("proxy_header", "limits"),
+    ("plan", "h1 name proxy_header route split traffic weight"),
     ("snapshot", "diff name plan route split traffic upstream"),
-    ("upstream", "clock limits name net plan snapshot"),
+    ("upstream", "clock limits name net plan proxy_header snapshot"),
     ("net", "upstream"),
     ("certs", "plan"),
-    ("config", "diff h1 limits name plan route snapshot split traffic upstream weight"),
-    ("revision", "h1 limits name plan rollout snapshot split traffic weight"),
+    (
+        "config",
+        "diff h1 limits name plan proxy_header route snapshot split traffic upstream weight",
+    ),
+    ("revision", "h1 limits name plan proxy_header rollout snapshot split traffic weight"),
     ("shadow", "clock diff h1 limits name net proxy snapshot traffic upstream"),
     (
         "proxy",
-        "certs clock h1 limits name net plan revision rollout route shadow snapshot split upstream",
+        "certs clock h1 limits name net plan proxy_header revision rollout route shadow snapshot \
+         split upstream",
     ),
     ("explain", "h1 limits name plan proxy route snapshot split upstream"),
     ("control", "clock config limits name proxy revision snapshot traffic"),
     (
         "operations",
-        "clock config control name plan revision rollout snapshot split telemetry traffic upstream weight",
+        "clock config control name plan revision rollout snapshot split telemetry traffic \
+         upstream weight",
     ),
     ("rollout", "clock control limits name operations plan snapshot telemetry weight"),
     ("telemetry", "clock control limits name operations proxy rollout shadow snapshot upstream"),
     (
         "admin",
-        "clock config control diff explain h1 limits name net operations phase plan revision rollout shadow snapshot telemetry traffic upstream weight",
+        "clock config control diff explain h1 limits name net operations phase plan revision \
+         rollout shadow snapshot telemetry traffic upstream weight",
     ),
     (
         "app",
-        "admin certs clock config control limits name net operations phase plan proxy revision rollout shadow snapshot telemetry traffic upstream watch",
+        "admin certs clock config control limits name net operations phase plan proxy revision \
+         rollout shadow snapshot telemetry traffic upstream watch",
     ),
     ("demo", "app cli clock control name net telemetry"),
     ("cli", "admin app clock config control demo diff h1 net revision rollout"),
@@ -256,7 +265,7 @@ fn who_starts_tasks_is_known() {
 }
 
 /// Where types are read and written as JSON; everywhere else a type of the domain is just that.
-const SERIALIZED: &[&str] = &["src/admin/", "src/revision/persist.rs", "src/rollout/kept.rs"];
+const SERIALIZED: &[&str] = &["src/admin/", "src/revision/persist", "src/rollout/kept.rs"];
 
 #[test]
 fn the_domain_is_not_a_file_format() {
@@ -319,7 +328,7 @@ fn nothing_is_left_undone() {
 
 #[test]
 fn reasons_are_documented() {
-    use tidegate::proxy::error::Reason;
+    use tidegate::proxy::error::{Reason, Refusal};
     use tidegate::proxy::reply;
     let mut page = String::from(
         "# Reasons\n\nWhy the proxy answers a request itself. The word is the end of a problem document's \
@@ -330,6 +339,12 @@ fn reasons_are_documented() {
     for reason in Reason::ALL {
         let (word, status, title) = (reason.as_str(), reply::status(reason), reply::title(reason));
         page += &format!("| `{word}` | {status} | {title} |\n");
+    }
+    page += "\n## Connections\n\nWhy a connection ends before there was a request on it: the label of\n\
+             `tidegate_connections_refused_total`. The connection is closed without an answer.\n\n\
+             | reason | meaning |\n| --- | --- |\n";
+    for refusal in Refusal::ALL {
+        page += &format!("| `{}` | {} |\n", refusal.as_str(), refusal.title());
     }
     fresh("docs/reasons.md", &page);
 }

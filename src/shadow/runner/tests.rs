@@ -139,6 +139,8 @@ impl Rig {
                 tls: Default::default(),
                 health: None,
                 outlier: Default::default(),
+                bounds: Default::default(),
+                proxy_protocol: None,
             };
             (name, Arc::new(plan))
         });
@@ -183,6 +185,8 @@ impl Rig {
             name: "main".parse().unwrap(),
             address,
             tls: None,
+            proxy_protocol: false,
+            h2c: false,
             limits: Default::default(),
         };
         let worker = WorkerHandle::start(shared.clone(), 0).unwrap();

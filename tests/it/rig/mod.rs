@@ -43,6 +43,7 @@ pub struct Builder {
     rest: String,
     version_keys: String,
     listener: String,
+    server: String,
     files: Vec<(String, String)>,
     folder: bool,
 }
@@ -58,6 +59,7 @@ impl Rig {
             rest: String::new(),
             version_keys: String::new(),
             listener: String::new(),
+            server: String::new(),
             files: Vec::new(),
             folder: false,
         }
@@ -253,6 +255,12 @@ impl Builder {
         self
     }
 
+    /// More keys of `[server]`.
+    pub fn server(mut self, keys: &str) -> Self {
+        writeln!(self.server, "{keys}").unwrap();
+        self
+    }
+
     /// A file beside the configuration.
     pub fn file(mut self, name: &str, text: &str) -> Self {
         self.files.push((name.to_owned(), text.to_owned()));
@@ -276,9 +284,9 @@ impl Builder {
         let (web, admin) = (free_port(), free_port());
         let place = tempfile::tempdir().unwrap();
         let mut text = format!(
-            "[server]\nworkers = 2\n[admin]\naddress = \"{admin}\"\n[log]\naccess = false\nlevel = \"off\"\n\
+            "[server]\nworkers = 2\n{}[admin]\naddress = \"{admin}\"\n[log]\naccess = false\nlevel = \"off\"\n\
              [[listener]]\nname = \"web\"\naddress = \"{web}\"\n{}[service.shop]\n",
-            self.listener
+            self.server, self.listener
         );
         if !self.weights.is_empty() {
             writeln!(text, "weights = {{ {} }}", self.weights).unwrap();

@@ -40,6 +40,15 @@ impl Identity {
         Arc::new(config)
     }
 
+    /// Shakes hands over a connection that is there.
+    pub async fn handshake(&self, stream: TcpStream, name: &str) -> TlsStream<TcpStream> {
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(self.der.clone()).unwrap();
+        let config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+        let name = ServerName::try_from(name.to_owned()).unwrap();
+        TlsConnector::from(Arc::new(config)).connect(name, stream).await.expect("a handshake")
+    }
+
     /// Whether this is what the server showed.
     pub fn is_shown(&self, stream: &TlsStream<TcpStream>) -> bool {
         stream.get_ref().1.peer_certificates().unwrap()[0] == self.der

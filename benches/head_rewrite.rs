@@ -43,6 +43,7 @@ fn table() -> RouteTable {
         action: Action::Forward { service, index: 0, path: PathEdit::Keep },
         request_fields: FieldEdits::default(),
         response_fields: FieldEdits::default(),
+        rate: None,
     })])
 }
 

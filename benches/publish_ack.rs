@@ -44,6 +44,7 @@ fn acknowledge(criterion: &mut Criterion) {
             duration_bounds: Vec::new(),
             access_log: None,
             shadows,
+            rate_limits: Default::default(),
         });
         let start = |seat| WorkerHandle::start(shared.clone(), seat).expect("a thread");
         let workers: Vec<_> = (0..count).map(start).collect();

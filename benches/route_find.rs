@@ -40,6 +40,7 @@ fn routes(count: usize) -> Vec<Arc<Route>> {
             action: Action::Forward { service: service.clone(), index: 0, path: PathEdit::Keep },
             request_fields: FieldEdits::default(),
             response_fields: FieldEdits::default(),
+            rate: None,
         })
     };
     (0..count).map(route).collect()

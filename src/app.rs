@@ -126,6 +126,7 @@ impl App {
             duration_bounds: config.duration_buckets.clone(),
             access_log,
             shadows,
+            rate_limits: Default::default(),
         });
         let handles: Result<Vec<_>, _> =
             (0..workers).map(|seat| WorkerHandle::start(shared.clone(), seat)).collect();

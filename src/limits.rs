@@ -188,3 +188,7 @@ pub const PROXY_LINE_BYTES_MAX: usize = 107;
 pub const PROXY_HEADER_BYTES_MAX: usize = 4096;
 /// Leading bits of an IPv6 address that make one client: what one subscriber is given at least.
 pub const CLIENT_V6_BITS_MAX: u8 = 64;
+/// Keys of one route whose requests are counted; past it, those that asked least lately are forgotten.
+pub const RATE_KEYS_MAX: usize = 100_000;
+/// Requests of a rate limit, and of its burst.
+pub const RATE_REQUESTS_MAX: u32 = 1_000_000_000;

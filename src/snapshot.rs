@@ -191,8 +191,10 @@ fn compile_version(
         })?;
         Ok(Slot { endpoint, draining })
     };
+    let id = registry.version(&service.name, name);
     Ok(Arc::new(Version {
-        id: registry.version(&service.name, name),
+        id,
+        in_flight: registry.in_flight(id),
         name: name.clone(),
         plan: plan.clone(),
         endpoints: plan.endpoints.iter().map(slot).collect::<Result<_, _>>()?,

@@ -68,6 +68,7 @@ impl Config {
                 action,
                 request_fields: plan.request_fields.clone(),
                 response_fields: plan.response_fields.clone(),
+                rate: plan.rate.clone(),
             })
         };
         self.routes.iter().map(route).collect()

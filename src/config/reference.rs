@@ -334,6 +334,24 @@ sections! {
             => "Changes to the headers that go upstream.";
         "response_headers" "section" Words("no changes")
             => "Changes to the headers that go to the client.";
+        "rate_limit" "section" Words("no limit")
+            => "How many requests one caller may make; more are answered with 429.";
+    }
+    RATE_LIMIT "route.rate_limit"
+        "How many requests of a route one caller may make. The allowance is shared by all workers, \
+         outlives a reload that does not change it, and is kept for the 100000 callers that asked \
+         last." {
+        "requests" "whole number, 1 to 1000000000" Required => "So many requests in `per`.";
+        "per" "duration" Is(r#""1s""#) => "The time in which the allowance is renewed, bit by bit.";
+        "burst" "whole number, 1 to 1000000000" Words("as `requests`")
+            => "So many at once, after a pause.";
+        "key" "`client_ip`, `route` or a section" Is(r#""client_ip""#)
+            => "What makes requests those of one caller: the client's address (of IPv6 its /64 \
+                network), nothing at all, or `{ header = NAME }`.";
+    }
+    RATE_KEY "route.rate_limit.key" "A caller told by a header." {
+        "header" "header name" Required
+            => "Its value is the caller; a request without it counts for its client's address.";
     }
     EDITS "route.request_headers, route.response_headers"
         "Changes to headers: `remove`, then `set`, then `add`. Headers that frame a message or \

@@ -1,15 +1,22 @@
 //! The sections `[[route]]`: what a request must look like, where it goes, what is changed on it.
 
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::time::Duration;
+
 use super::document::{Entry, Node, Table};
 use super::error::{Place, Problem};
 use super::matches::{Case, check_names, read_fields, read_query};
 use super::read::{Section, join, suggestion};
-use super::reference::{EDITS, REDIRECT, ROUTE};
+use super::reference::{EDITS, RATE_KEY, RATE_LIMIT, REDIRECT, ROUTE};
 use super::value;
 use crate::h1::fields::Known;
+use crate::limits::RATE_REQUESTS_MAX;
 use crate::name::{RouteName, ServiceName};
 use crate::route::matcher::MethodMatch;
-use crate::route::{FieldEdits, HostPattern, PathEdit, PathPattern, Redirect, RouteMatch};
+use crate::route::{
+    FieldEdits, HostPattern, PathEdit, PathPattern, RateKey, RatePlan, Redirect, RouteMatch,
+};
 
 /// A route as the file declares it.
 #[derive(Debug, Clone)]
@@ -19,6 +26,7 @@ pub struct RoutePlan {
     pub target: Target,
     pub request_fields: FieldEdits,
     pub response_fields: FieldEdits,
+    pub rate: Option<Arc<RatePlan>>,
 }
 
 /// Where the requests of a route go.
@@ -67,15 +75,48 @@ fn read_one(
     let target = read_target(&section, services);
     let request_fields = read_edits(&section, "request_headers");
     let response_fields = read_edits(&section, "response_headers");
+    let rate = section.optional_section("rate_limit", RATE_LIMIT);
+    let has_rate = rate.is_some();
+    let rate = rate.and_then(|rate| read_rate(&rate));
+    if has_rate != rate.is_some() {
+        return None;
+    }
     let plan = RoutePlan {
         name: name?,
         matches: matches?,
         target: target?,
         request_fields,
         response_fields,
+        rate: rate.map(Arc::new),
     };
     let name = section.place_of("name");
     Some(ReadRoute { plan, path: section.path.clone(), place, name })
+}
+
+fn read_rate(section: &Section<'_>) -> Option<RatePlan> {
+    let requests = section.required("requests", value::whole(1..=RATE_REQUESTS_MAX));
+    let per = section.value("per", value::duration);
+    let burst = section.optional("burst", value::whole(1..=RATE_REQUESTS_MAX));
+    let key = match section.node("key").and_then(Node::as_table).is_some() {
+        true => {
+            let section = section.optional_section("key", RATE_KEY)?;
+            RateKey::Header(section.required("header", value::checked(value::field_name))?)
+        }
+        false => {
+            let by_route = [("client_ip", false), ("route", true)];
+            match section.value("key", value::word(&by_route)) {
+                true => RateKey::Route,
+                false => RateKey::ClientIp,
+            }
+        }
+    };
+    let plan =
+        RatePlan { requests: requests?, per, burst: NonZeroU32::new(burst.or(requests)?)?, key };
+    if plan.per < Duration::from_nanos(plan.requests.into()) {
+        let problem = Problem::new("the time is too short for so many requests");
+        section.error("per", problem.help("e.g. `requests = 1000` with `per = \"1s\"`"));
+    }
+    Some(plan)
 }
 
 fn read_matches(section: &Section<'_>) -> Option<RouteMatch> {

@@ -12,16 +12,22 @@ use crate::plan::WhenUnavailable;
 use crate::route::matcher::RequestView;
 use crate::snapshot::Service;
 use crate::split::{Cause, CohortKey, cohort::Cohort};
+use crate::upstream::Version;
 
 /// A choice, and the cookie id that was made for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Choice {
     pub version: usize,
     pub cause: Cause,
-    /// Whether an endpoint of it can take the request; if not, the answer is `no_endpoint`.
+    /// Whether an endpoint of it can take the request; if not, see [`unusable`].
     pub usable: bool,
     /// The id of a new cohort, to be set as a cookie.
     pub new_cohort: Option<u128>,
+}
+
+/// Why a version that was chosen cannot take a request.
+pub fn unusable(version: &Version) -> Reason {
+    if version.is_usable() { Reason::Overloaded } else { Reason::NoEndpoint }
 }
 
 /// Chooses a version of `service`. `kept` is the id that was made for this very request when it was
@@ -44,7 +50,7 @@ pub fn choose_by(
     client: IpAddr,
     kept: Option<u128>,
 ) -> Result<Choice, Reason> {
-    let usable = |version: usize| service.versions[version].is_usable();
+    let usable = |version: usize| service.versions[version].can_take();
     if let Some(place) = service.pins.iter().position(|pin| pin.plan.matches.matches(view, client))
     {
         // A tester who asked for a version must not be shown another in its place.

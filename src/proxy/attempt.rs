@@ -5,7 +5,7 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use super::body::BodySource;
-use super::error::{Fault, UpstreamFault};
+use super::error::{ClientFault, Fault, UpstreamFault};
 use super::exchange::Exchange;
 use super::forward::Outgoing;
 use super::pool::{Connection, InFlight};
@@ -92,6 +92,19 @@ impl Attempt {
     /// Whether the whole request was sent.
     pub fn is_sent(&self) -> bool {
         either!(self, exchange => exchange.is_sent())
+    }
+
+    /// Whether it is the client that holds the request up; see [`Exchange::waits_for`].
+    pub fn waits_for(&self, body: &dyn BodySource) -> bool {
+        either!(self, exchange => exchange.waits_for(body))
+    }
+
+    /// What a wait that was too long is put down to: to whoever holds the exchange up.
+    pub fn overdue(&self, body: &dyn BodySource) -> Fault {
+        match self.waits_for(body) {
+            true => ClientFault::Slow.into(),
+            false => UpstreamFault::Timeout.into(),
+        }
     }
 
     /// Bytes of the request that were sent.

@@ -1,6 +1,7 @@
 //! Why a request cannot be served as asked: side, phase, and whether it is safe to try again.
 
 use std::io;
+use std::time::Duration;
 
 use crate::h1::body::BodyError;
 use crate::h1::head::HeadError;
@@ -22,6 +23,8 @@ pub enum Reason {
     NoRoute,
     NoWeight,
     NotImplemented,
+    Overloaded,
+    RateLimited,
     Redirect,
     ShuttingDown,
     SlowClient,
@@ -35,7 +38,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, for the docs and the tests.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 24] = [
         Self::BodyMalformed,
         Self::BodyTooLarge,
         Self::ClientGone,
@@ -49,6 +52,8 @@ impl Reason {
         Self::NoRoute,
         Self::NoWeight,
         Self::NotImplemented,
+        Self::Overloaded,
+        Self::RateLimited,
         Self::Redirect,
         Self::ShuttingDown,
         Self::SlowClient,
@@ -76,6 +81,8 @@ impl Reason {
             Self::NoRoute => "no_route",
             Self::NoWeight => "no_weight",
             Self::NotImplemented => "not_implemented",
+            Self::Overloaded => "overloaded",
+            Self::RateLimited => "rate_limited",
             Self::Redirect => "redirect",
             Self::ShuttingDown => "shutting_down",
             Self::SlowClient => "slow_client",
@@ -151,17 +158,19 @@ pub struct ProxyError {
     pub reason: Reason,
     /// What was wrong, for the caller; never an upstream's address.
     pub detail: &'static str,
+    /// When a repetition may be served, if that is known.
+    pub retry_after: Option<Duration>,
 }
 
 impl ProxyError {
     /// An error without more to say than its reason.
     pub fn new(reason: Reason) -> Self {
-        Self { reason, detail: "" }
+        Self::with(reason, "")
     }
 
     /// An error with a detail for the caller.
     pub fn with(reason: Reason, detail: &'static str) -> Self {
-        Self { reason, detail }
+        Self { reason, detail, retry_after: None }
     }
 }
 
@@ -207,6 +216,8 @@ impl From<ClientFault> for ProxyError {
 pub enum UpstreamFault {
     /// The version's last usable endpoint went away after the version was chosen.
     NoEndpoint,
+    /// The version or its endpoints have as many requests as they may.
+    Overloaded,
     /// No connection came about: nothing was sent.
     Connect(io::Error),
     /// No connection came about in time: nothing was sent.
@@ -226,14 +237,15 @@ pub enum UpstreamFault {
 impl UpstreamFault {
     /// Whether the endpoint certainly has seen nothing of the request.
     pub fn is_unsent(&self) -> bool {
-        use UpstreamFault::{Connect, ConnectTimeout, NoEndpoint, Unprocessed};
-        matches!(self, Connect(_) | ConnectTimeout | NoEndpoint | Unprocessed)
+        use UpstreamFault::{Connect, ConnectTimeout, NoEndpoint, Overloaded, Unprocessed};
+        matches!(self, Connect(_) | ConnectTimeout | NoEndpoint | Overloaded | Unprocessed)
     }
 
     /// The stable word for metrics and logs.
     pub fn reason(&self) -> Reason {
         match self {
             Self::NoEndpoint => Reason::NoEndpoint,
+            Self::Overloaded => Reason::Overloaded,
             Self::Connect(_) => Reason::UpstreamUnreachable,
             Self::ConnectTimeout | Self::Timeout => Reason::UpstreamTimeout,
             Self::Stale | Self::Unprocessed | Self::Broken(_) => Reason::UpstreamBroken,

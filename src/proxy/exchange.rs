@@ -150,6 +150,12 @@ impl Exchange {
         self.upload.state == UplinkState::Done
     }
 
+    /// Whether all that came of the request went up, and the next of it has to come from the client.
+    pub fn waits_for(&self, body: &dyn BodySource) -> bool {
+        let flowing = self.upload.state == UplinkState::Flowing;
+        flowing && self.upload.is_empty() && body.data().is_empty()
+    }
+
     /// Bytes of the request that reached the socket.
     pub fn uploaded(&self) -> u64 {
         self.upload.sent

@@ -13,13 +13,14 @@ use super::assign;
 use super::attempt::Attempt;
 use super::body::BodySource;
 use super::context::{Assigned, RequestCx};
-use super::error::{ClientFault, Fault, ProxyError, Reason, UpstreamFault};
+use super::error::{Fault, ProxyError, Reason, UpstreamFault};
 use super::pool::{Connection, InFlight};
 use super::upstream_h2;
 use crate::clock;
 use crate::h1::head::{Framing, RequestHead, ResponseHead};
 use crate::limits::STALE_TRIES_MAX;
 use crate::net;
+use crate::plan::WhenUnavailable;
 use crate::route::matcher::RequestView;
 use crate::shadow::tap;
 use crate::snapshot::Service;
@@ -71,7 +72,7 @@ pub async fn answer(
             }
             Begun::Failed(fault) => {
                 now = clock::now();
-                decide(cx, fault, &outgoing, &mut tries)?;
+                decide(cx, fault, &outgoing, &mut tries, now < deadline)?;
                 continue;
             }
         };
@@ -89,7 +90,7 @@ pub async fn answer(
                 outgoing.bytes = attempt.take_head();
                 drop(attempt);
                 now = clock::now();
-                decide(cx, fault, &outgoing, &mut tries)?;
+                decide(cx, fault, &outgoing, &mut tries, now < deadline)?;
             }
         }
     }
@@ -113,10 +114,11 @@ fn current_service(cx: &mut RequestCx, head: &RequestHead) -> Result<ServiceRef,
                 next.version = choice.version;
                 next.cause = choice.cause;
                 if !choice.usable {
+                    let why = assign::unusable(&new.versions[choice.version]);
                     cx.lease = lease;
                     cx.assigned = Some(next);
                     cx.note_trial();
-                    return Err(ProxyError::new(Reason::NoEndpoint));
+                    return Err(ProxyError::new(why));
                 }
             }
             cx.lease = lease;
@@ -168,13 +170,20 @@ async fn begin(
     let (entropy, ms) = (worker.entropy(), clock::process_ms(now));
     let Some(place) = pick::pick(version, entropy, ms, tries.failed_endpoint, load) else {
         cx.endpoint = None;
-        return Ok(Begun::Failed(UpstreamFault::NoEndpoint));
+        return Ok(Begun::Failed(match version.is_usable() {
+            true => UpstreamFault::Overloaded,
+            false => UpstreamFault::NoEndpoint,
+        }));
+    };
+    let Some(permit) = version.enter(place) else {
+        cx.endpoint = None;
+        return Ok(Begun::Failed(UpstreamFault::Overloaded));
     };
     cx.endpoint = Some(place);
     let endpoint = &version.endpoints[place].endpoint;
     let pool = worker.pools.endpoint(endpoint.id);
     let version_load = worker.pools.version(version.id);
-    let flight = InFlight::begin(version_load.clone(), pool.clone());
+    let flight = InFlight::begin(version_load.clone(), pool.clone(), permit);
     if version.plan.protocol.is_h2() {
         let timeout = service.plan.policy.connect_timeout;
         let sender = upstream_h2::sender(endpoint, &pool, version_load, timeout).await;
@@ -265,7 +274,11 @@ async fn head(
                         now
                     }
                 };
-                (since + window.body, Fault::Client(ClientFault::Slow))
+                let patience = match attempt.waits_for(body) {
+                    true => window.body,
+                    false => window.timeout,
+                };
+                (since + patience, attempt.overdue(body))
             }
         };
         alarm.poll(task, limit).map(|()| Err(fault))
@@ -285,6 +298,7 @@ fn decide(
     fault: UpstreamFault,
     outgoing: &Outgoing<'_>,
     tries: &mut Tries,
+    in_time: bool,
 ) -> Result<(), ProxyError> {
     let reason = fault.reason();
     let failed = ProxyError::new(reason);
@@ -315,14 +329,22 @@ fn decide(
         }
         tracing::debug!(endpoint = endpoint.label, ?fault, "attempt failed");
     }
-    if !repeatable && !fault.is_unsent() {
+    let policy = &service.plan.policy;
+    // Trying again at once would add to what there is too much of.
+    let is_full = matches!(fault, UpstreamFault::Overloaded);
+    let alone = is_full && policy.when_unavailable == WhenUnavailable::Fail;
+    if !in_time || alone || !repeatable && !fault.is_unsent() {
         return Err(failed);
     }
     let status = super::reply::status(reason);
-    let policy = &service.plan.policy;
-    let elsewhere = version.endpoints.len() > 1 || !can_rescue(service, assigned, tries);
-    if tries.retries < policy.retries.attempts
-        && elsewhere
+    let rescuer = can_rescue(service, assigned, tries)
+        .then(|| other_version(cx, service, assigned.version))
+        .flatten();
+    // The endpoint that has just failed is asked again only where there is nobody else.
+    let is_best = version.endpoints.len() > 1 || rescuer.is_none();
+    if !is_full
+        && tries.retries < policy.retries.attempts
+        && is_best
         && version.is_usable()
         && cx.worker.budgets.spend(&service.name, policy.retries.budget_percent)
     {
@@ -332,9 +354,7 @@ fn decide(
         counts.failed_attempt(version.id, status);
         return Ok(());
     }
-    if can_rescue(service, assigned, tries)
-        && let Some(other) = other_version(cx, service, assigned.version)
-    {
+    if let Some(other) = rescuer {
         tries.rescued = true;
         tries.failed_endpoint = None;
         let mut counts = cx.worker.counts.borrow_mut();
@@ -353,6 +373,6 @@ fn can_rescue(service: &Service, assigned: Assigned, tries: &Tries) -> bool {
 }
 
 fn other_version(cx: &RequestCx, service: &Service, failed: usize) -> Option<usize> {
-    let usable = |version: usize| version != failed && service.versions[version].is_usable();
+    let usable = |version: usize| version != failed && service.versions[version].can_take();
     service.split.draw(cx.worker.entropy(), usable)
 }

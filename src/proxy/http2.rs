@@ -22,7 +22,7 @@ use super::body::{BodySource, Progress};
 use super::buffers::Scratch;
 use super::context::RequestCx;
 use super::cork::Cork;
-use super::error::{ClientFault, Fault, ProxyError, Reason, UpstreamFault};
+use super::error::{ClientFault, Fault, ProxyError, Reason};
 use super::forward::{self, Outgoing};
 use super::listener::Seat;
 use super::streams::{Flowing, OpenStream, Streams};
@@ -251,7 +251,7 @@ fn head_down(cx: &RequestCx, answer: &ResponseHead, is_tls: bool) -> Response<()
 fn problem(error: &ProxyError, request_id: &str, version: Option<&str>) -> Response<DownBody> {
     let mut response = Response::new(DownBody::text(reply::body(error, request_id)));
     *response.status_mut() = status_of(reply::status(error.reason));
-    let retry = reply::retry_after(error.reason).map(|seconds| seconds.to_string());
+    let retry = reply::retry_after(error).map(|seconds| seconds.to_string());
     let fields = [
         ("content-type", Some("application/problem+json")),
         ("retry-after", retry.as_deref()),
@@ -466,7 +466,7 @@ impl Streaming {
             Poll::Pending => {
                 let since = *self.waiting.get_or_insert_with(clock::now);
                 ready!(self.alarm.poll(cx, since + self.patience));
-                Poll::Ready(Some(Err(self.broke(UpstreamFault::Timeout.into()))))
+                Poll::Ready(Some(Err(self.broke(self.attempt.overdue(&self.body)))))
             }
         }
     }

@@ -24,6 +24,7 @@ mod hold;
 mod http2;
 pub mod listener;
 pub(crate) mod pool;
+pub mod rate;
 pub mod record;
 pub mod reply;
 mod respond;
@@ -75,6 +76,7 @@ async fn decide(
     let entry = cx.entry.clone();
     let found = entry.snapshot.routes.find(&view).ok_or(ProxyError::new(Reason::NoRoute))?; // 4
     cx.route = Some(found.index);
+    rate::check(cx, found.route, head)?;
     let place = match &found.route.action {
         Action::Redirect(redirect) => {
             let scheme = seat.listener.scheme();
@@ -101,9 +103,10 @@ async fn decide(
     let choice = choice.map_err(ProxyError::new)?;
     cx.new_cohort = choice.new_cohort;
     cx.assigned = Some(Assigned { service: place, version: choice.version, cause: choice.cause });
+    let refused = (!choice.usable).then(|| assign::unusable(&service.versions[choice.version]));
     cx.note_trial();
-    if !choice.usable {
-        return Err(ProxyError::new(Reason::NoEndpoint));
+    if let Some(reason) = refused {
+        return Err(ProxyError::new(reason));
     }
     let framing = match head.framing {
         Framing::Length(0) => Framing::None,

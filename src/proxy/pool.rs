@@ -9,6 +9,7 @@ use rustc_hash::FxHashMap;
 use super::counters::Counts;
 use crate::limits::{POOL_IDLE_MAX, POOL_IDLE_PER_ENDPOINT_MAX};
 use crate::net::Stream;
+use crate::upstream::Permit;
 
 /// Everything a worker keeps about endpoints and versions between requests.
 #[derive(Debug, Default)]
@@ -154,14 +155,15 @@ impl Pools {
 pub struct InFlight {
     version: Rc<VersionLoad>,
     pub endpoint: Rc<EndpointPool>,
+    _permit: Permit,
 }
 
 impl InFlight {
     /// Begins now.
-    pub fn begin(version: Rc<VersionLoad>, endpoint: Rc<EndpointPool>) -> Self {
+    pub fn begin(version: Rc<VersionLoad>, endpoint: Rc<EndpointPool>, permit: Permit) -> Self {
         version.in_flight.set(version.in_flight.get() + 1);
         endpoint.in_flight.set(endpoint.in_flight.get() + 1);
-        Self { version, endpoint }
+        Self { version, endpoint, _permit: permit }
     }
 }
 

@@ -18,12 +18,13 @@ pub fn status(reason: Reason) -> u16 {
         Reason::TargetTooLong => 414,
         Reason::ExpectationUnknown => 417,
         Reason::Misdirected => 421,
+        Reason::RateLimited => 429,
         Reason::HeaderTooLarge => 431,
         Reason::ClientGone => 499,
         Reason::NotImplemented => 501,
         Reason::UpstreamBroken | Reason::UpstreamMalformed | Reason::UpstreamUnreachable => 502,
         Reason::HoldOverflow | Reason::HoldTimeout | Reason::NoEndpoint => 503,
-        Reason::NoWeight | Reason::ShuttingDown => 503,
+        Reason::NoWeight | Reason::Overloaded | Reason::ShuttingDown => 503,
         Reason::UpstreamTimeout => 504,
         Reason::VersionUnsupported => 505,
         Reason::Redirect => 308,
@@ -46,6 +47,8 @@ pub fn title(reason: Reason) -> &'static str {
         Reason::NoRoute => "No route matches this request",
         Reason::NoWeight => "All versions of this service have weight zero",
         Reason::NotImplemented => "The request asks for what is not served here",
+        Reason::Overloaded => "The version has as many requests as it may",
+        Reason::RateLimited => "This caller makes more requests than the route allows",
         Reason::Redirect => "The route answers with a redirect",
         Reason::ShuttingDown => "The proxy is shutting down",
         Reason::SlowClient => "The request did not arrive in time",
@@ -58,9 +61,10 @@ pub fn title(reason: Reason) -> &'static str {
     }
 }
 
-/// Whether `Retry-After` is sent: the cause may pass by itself.
-pub fn retry_after(reason: Reason) -> Option<u64> {
-    (status(reason) == 503).then_some(RETRY_AFTER)
+/// The seconds of `Retry-After`, if it is sent: the cause may pass by itself.
+pub fn retry_after(error: &ProxyError) -> Option<u64> {
+    let known = error.retry_after.map(|wait| wait.as_secs() + u64::from(wait.subsec_nanos() > 0));
+    known.or_else(|| (status(error.reason) == 503).then_some(RETRY_AFTER))
 }
 
 /// The problem document (RFC 9457).
@@ -102,7 +106,7 @@ pub fn write_h1(out: &mut Vec<u8>, error: &ProxyError, shown: &Shown<'_>) {
     write::status_line(out, status(error.reason));
     write::field(out, b"content-type", b"application/problem+json");
     write::field(out, b"content-length", body.len().to_string().as_bytes());
-    if let Some(seconds) = retry_after(error.reason) {
+    if let Some(seconds) = retry_after(error) {
         write::field(out, b"retry-after", seconds.to_string().as_bytes());
     }
     if !shown.request_id.is_empty() {

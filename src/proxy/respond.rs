@@ -154,8 +154,8 @@ pub async fn carry(
         let mut since = None;
         // A piece of the body; meanwhile the request body goes on.
         let came = poll_fn(|task| {
+            let mut body = ClientBody { client, upload, buffers: &worker.buffers };
             if !attempt.is_sent() {
-                let mut body = ClientBody { client, upload, buffers: &worker.buffers };
                 let mut body = cx.tap.tee(&mut body);
                 if let Poll::Ready(Err(fault)) = attempt.poll_upload(task, &mut body) {
                     return Poll::Ready(Err(fault));
@@ -167,8 +167,8 @@ pub async fn carry(
                 Poll::Pending if !out.is_empty() => Poll::Ready(Ok(true)),
                 Poll::Pending => {
                     let since = *since.get_or_insert_with(clock::now);
-                    let late = || Err(Fault::from(UpstreamFault::Timeout));
-                    alarm.poll(task, since + patience.read).map(|()| late())
+                    let late = |()| Err(attempt.overdue(&body));
+                    alarm.poll(task, since + patience.read).map(late)
                 }
             }
         });

@@ -261,6 +261,12 @@ impl H2Exchange {
         self.sent
     }
 
+    /// See [`super::exchange::Exchange::waits_for`].
+    pub fn waits_for(&self, _: &dyn BodySource) -> bool {
+        let slot = self.slot.borrow();
+        !slot.ended && slot.wanted && slot.frame.is_none()
+    }
+
     /// See [`super::exchange::Exchange::is_sent`].
     pub fn is_sent(&self) -> bool {
         self.slot.borrow().ended

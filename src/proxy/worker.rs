@@ -20,6 +20,7 @@ use super::counters::Counts;
 use super::hold::Holds;
 use super::listener::{self, ListenerShared};
 use super::pool::Pools;
+use super::rate::{RateLimit, RateLimits};
 use super::record::AccessLog;
 use crate::clock;
 use crate::name::ListenerName;
@@ -40,6 +41,7 @@ pub struct Shared {
     /// Where access records go; `None` when they are off.
     pub access_log: Option<AccessLog>,
     pub shadows: ShadowHub,
+    pub rate_limits: RateLimits,
 }
 
 /// What the control plane tells a worker.
@@ -87,6 +89,8 @@ pub struct Worker {
     pub counts: RefCell<Counts>,
     pub holds: Holds,
     pub budgets: Budgets,
+    /// The allowances of routes by number, as they were last looked up.
+    pub rate_limits: RefCell<FxHashMap<u32, Arc<RateLimit>>>,
     random: RefCell<fastrand::Rng>,
     draining: Cell<bool>,
     idle: RefCell<FxHashMap<u64, Waker>>,
@@ -111,6 +115,7 @@ impl Worker {
             counts: RefCell::default(),
             holds: Holds::default(),
             budgets: Budgets::default(),
+            rate_limits: RefCell::default(),
             random: RefCell::new(fastrand::Rng::with_seed(clock::seed())),
             draining: Cell::new(false),
             idle: RefCell::default(),

@@ -9,7 +9,9 @@ pub mod table;
 mod tests;
 
 use std::borrow::Cow;
+use std::num::NonZeroU32;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::name::{RouteName, ServiceName};
 
@@ -29,6 +31,28 @@ pub struct Route {
     pub action: Action,
     pub request_fields: FieldEdits,
     pub response_fields: FieldEdits,
+    pub rate: Option<Arc<RatePlan>>,
+}
+
+/// How many requests of a route one caller may make.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RatePlan {
+    /// At least one.
+    pub requests: u32,
+    pub per: Duration,
+    /// So many at once.
+    pub burst: NonZeroU32,
+    pub key: RateKey,
+}
+
+/// What makes requests those of one caller.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RateKey {
+    ClientIp,
+    /// The value of a header; the client's address where there is none.
+    Header(String),
+    /// All requests of the route together.
+    Route,
 }
 
 impl Route {

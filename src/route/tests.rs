@@ -28,6 +28,7 @@ fn route(text: &str) -> Arc<Route> {
         }),
         request_fields: FieldEdits::default(),
         response_fields: FieldEdits::default(),
+        rate: None,
     })
 }
 

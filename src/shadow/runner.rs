@@ -32,7 +32,7 @@ use crate::proxy::pool::{Connection, EndpointPool, InFlight};
 use crate::proxy::upstream_h2::{self, H2Exchange};
 use crate::proxy::worker::Worker;
 use crate::snapshot::Service;
-use crate::upstream::{Endpoint, Version, pick};
+use crate::upstream::{self, Endpoint, Version, pick};
 
 /// What a sample tells of a request.
 #[derive(Debug)]
@@ -184,7 +184,7 @@ impl Copy {
         let endpoint = version.endpoints[place].endpoint.clone();
         let pool = pools.endpoint(endpoint.id);
         let load = pools.version(version.id);
-        let flight = InFlight::begin(load.clone(), pool.clone());
+        let flight = InFlight::begin(load.clone(), pool.clone(), upstream::Permit::unbounded());
         let timeout = self.service.plan.policy.connect_timeout;
         let (framing, method) = (self.framing, self.method);
         if version.plan.protocol.is_h2() {
@@ -304,7 +304,7 @@ async fn connect(endpoint: &Endpoint, pool: &EndpointPool) -> Result<net::Stream
 
 fn miss_of(fault: UpstreamFault) -> Miss {
     match fault {
-        UpstreamFault::NoEndpoint => Miss::NoEndpoint,
+        UpstreamFault::NoEndpoint | UpstreamFault::Overloaded => Miss::NoEndpoint,
         UpstreamFault::Connect(_) => Miss::Unreachable,
         UpstreamFault::ConnectTimeout | UpstreamFault::Timeout => Miss::Timeout,
         UpstreamFault::Stale | UpstreamFault::Unprocessed | UpstreamFault::Broken(_) => {

@@ -5,12 +5,19 @@
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 
 use super::tls::ClientTls;
+use crate::clock;
 use crate::plan::{Address, HealthPlan, OutlierPlan, Protocol, TlsPlan};
 use crate::proxy_header::{self, ProxyVersion};
+
+/// The share of an endpoint that takes part as the others do.
+pub const FULL_SHARE: u64 = 1024;
+/// The share of one that has just come back: enough to see whether it answers.
+const LEAST_SHARE: u64 = 32;
 
 /// What makes an endpoint the same one: weights, services and versions are not part of it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -79,6 +86,10 @@ pub struct Endpoint {
     failures_in_a_row: AtomicU32,
     /// Milliseconds of the process clock until which it is ejected; 0 is never.
     ejected_until: AtomicU64,
+    /// Milliseconds of the process clock when it came back from being unhealthy; 0 is never.
+    back_since: AtomicU64,
+    /// Requests of versions with bounds, on all workers.
+    pub in_flight: AtomicU32,
     addresses: ArcSwap<Vec<SocketAddr>>,
 }
 
@@ -98,6 +109,8 @@ impl Endpoint {
             status: AtomicU8::new(status as u8),
             failures_in_a_row: AtomicU32::new(0),
             ejected_until: AtomicU64::new(0),
+            back_since: AtomicU64::new(0),
+            in_flight: AtomicU32::new(0),
             addresses: ArcSwap::from_pointee(addresses),
         }
     }
@@ -114,6 +127,8 @@ impl Endpoint {
         if before == Status::Unhealthy && status == Status::Healthy {
             self.ejected_until.store(0, Ordering::Relaxed);
             self.failures_in_a_row.store(0, Ordering::Relaxed);
+            let now = clock::process_ms(clock::now());
+            self.back_since.store(now.max(1), Ordering::Relaxed);
         }
         before
     }
@@ -126,6 +141,23 @@ impl Endpoint {
     /// Whether it is taken out for failing, at `now_ms` of the process clock.
     pub fn is_ejected(&self, now_ms: u64) -> bool {
         self.ejected_until.load(Ordering::Relaxed) > now_ms
+    }
+
+    /// The share of its requests that it gets at `now_ms`, of [`FULL_SHARE`]: less while it starts
+    /// slowly after it came back.
+    pub fn share(&self, now_ms: u64, slow_start: Duration) -> u64 {
+        if slow_start.is_zero() {
+            return FULL_SHARE;
+        }
+        let ejected = self.ejected_until.load(Ordering::Relaxed);
+        match self.back_since.load(Ordering::Relaxed).max(ejected) {
+            0 => FULL_SHARE,
+            since => {
+                let passed = u128::from(now_ms.saturating_sub(since));
+                let share = passed * u128::from(FULL_SHARE) / slow_start.as_millis().max(1);
+                u64::try_from(share).unwrap_or(FULL_SHARE).clamp(LEAST_SHARE, FULL_SHARE)
+            }
+        }
     }
 
     /// Notes a good attempt. Writes only after a failure, so that the line stays shared.
@@ -169,8 +201,6 @@ impl Endpoint {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     fn plan() -> HealthPlan {
@@ -200,8 +230,7 @@ mod tests {
         }
     }
 
-    #[test]
-    fn failures_in_a_row_eject_for_a_while() {
+    fn endpoint() -> Endpoint {
         let identity = Identity {
             address: Address::parse("127.0.0.1:1").unwrap(),
             protocol: Protocol::Http1,
@@ -209,7 +238,12 @@ mod tests {
             health_path: None,
             proxy_protocol: None,
         };
-        let endpoint = Endpoint::new(0, identity, None);
+        Endpoint::new(0, identity, None)
+    }
+
+    #[test]
+    fn failures_in_a_row_eject_for_a_while() {
+        let endpoint = endpoint();
         let outlier = OutlierPlan { consecutive_failures: 2, eject_for: Duration::from_millis(10) };
         assert!(!endpoint.note_failure(5, &outlier));
         endpoint.note_success();
@@ -224,5 +258,18 @@ mod tests {
         endpoint.set_status(Status::Unhealthy);
         endpoint.set_status(Status::Healthy);
         assert!(!endpoint.is_ejected(14));
+    }
+
+    #[test]
+    fn one_that_comes_back_gets_its_share_bit_by_bit() {
+        let endpoint = endpoint();
+        let slow = Duration::from_millis(1000);
+        assert_eq!(endpoint.share(5, slow), FULL_SHARE, "it was never away");
+        let outlier = OutlierPlan { consecutive_failures: 1, eject_for: Duration::from_millis(10) };
+        assert!(endpoint.note_failure(100, &outlier));
+        for (now, share) in [(110, LEAST_SHARE), (360, 256), (610, 512), (1110, FULL_SHARE)] {
+            assert_eq!(endpoint.share(now, slow), share, "{now}");
+            assert_eq!(endpoint.share(now, Duration::ZERO), FULL_SHARE, "{now}");
+        }
     }
 }

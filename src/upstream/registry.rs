@@ -22,6 +22,7 @@ struct Inner {
     versions: HashMap<(ServiceName, VersionName), u32>,
     route_names: Vec<RouteName>,
     version_names: Vec<(ServiceName, VersionName)>,
+    in_flight: HashMap<u32, Arc<AtomicU32>>,
     held: HashMap<ServiceName, Arc<AtomicU32>>,
 }
 
@@ -70,6 +71,11 @@ impl Registry {
         inner.version_names.push(key.clone());
         inner.versions.insert(key, id);
         id
+    }
+
+    /// How many requests of a version are in flight, by its number.
+    pub fn in_flight(&self, version: u32) -> Arc<AtomicU32> {
+        self.lock().in_flight.entry(version).or_default().clone()
     }
 
     /// The name of a route by its number.

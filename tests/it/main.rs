@@ -4,12 +4,14 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on ends there")]
 
 mod balance;
+mod bounds;
 mod cli;
 mod corpus;
 mod cutover;
 mod docs;
 mod edge;
 mod failure;
+mod faults;
 mod health;
 mod hold;
 mod http2;

@@ -140,6 +140,7 @@ impl Rig {
             registry,
             duration_bounds: DURATION_BOUNDS.to_vec(),
             access_log: None,
+            rate_limits: Default::default(),
             shadows,
         });
         let history = History::new(vec![Arc::new(entry)]);

@@ -164,6 +164,7 @@ impl Rig {
             action: Action::Forward { service: plan.name.clone(), index: 0, path: PathEdit::Keep },
             request_fields: Default::default(),
             response_fields: Default::default(),
+            rate: None,
         };
         let routes = Arc::new(RouteTable::new(vec![Arc::new(route)]));
         let plans = [(plan.name.clone(), Arc::new(plan))].into();
@@ -175,6 +176,7 @@ impl Rig {
             registry,
             duration_bounds: vec![1.0],
             access_log: None,
+            rate_limits: Default::default(),
             shadows,
         });
         let comparing = shared.clone();

@@ -4,7 +4,7 @@
 
 mod backend;
 mod case;
-mod frames;
+pub mod frames;
 mod h2;
 mod message;
 mod tables;

@@ -228,14 +228,16 @@ impl Default for OutlierPlan {
 #[derive(Debug, Clone, PartialEq)]
 pub struct RolloutPlan {
     pub to: VersionName,
-    /// Its share at each step in parts per million, ascending, at least one.
-    pub steps_ppm: Vec<u32>,
-    /// The time of a step, at least.
+    /// At least one, their shares ascending.
+    pub steps: Vec<Step>,
+    /// The time of a step that says none itself, at least.
     pub step_duration: Duration,
     /// The plain gate on errors, in parts per million of requests.
     pub max_error_ppm: Option<u32>,
     /// The plain gate on latency: percentiles with their bounds.
     pub max_latency: Vec<(u8, Duration)>,
+    /// The plain gate on the shadow's answers, in parts per million of those compared.
+    pub max_mismatch_ppm: Option<u32>,
     pub analysis: AnalysisPlan,
     pub pace: Pace,
     pub advance: Advance,
@@ -249,10 +251,11 @@ impl RolloutPlan {
     pub fn to(version: VersionName) -> Self {
         Self {
             to: version,
-            steps_ppm: vec![100_000, 250_000, 500_000, 750_000, 1_000_000],
+            steps: [100_000, 250_000, 500_000, 750_000, 1_000_000].map(Step::to).into(),
             step_duration: Duration::from_secs(300),
             max_error_ppm: None,
             max_latency: Vec::new(),
+            max_mismatch_ppm: None,
             analysis: AnalysisPlan {
                 alpha: 0.01,
                 error_ratio: 1.1,
@@ -265,6 +268,46 @@ impl RolloutPlan {
             max_duration: Duration::from_secs(24 * 3600),
             on_regression: OnRegression::Rollback,
         }
+    }
+}
+
+/// One step of a rollout.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Step {
+    /// Parts per million.
+    pub share_ppm: u32,
+    /// Its time, if it is not that of all.
+    pub duration: Option<Duration>,
+    /// Whether an operator ends it, beside time, gates and verdict.
+    pub manual: bool,
+}
+
+impl Step {
+    /// A step to a share like all others.
+    pub fn to(share_ppm: u32) -> Self {
+        Self { share_ppm, duration: None, manual: false }
+    }
+
+    /// What comes behind the share in a text like `25% for 10m, manual`.
+    ///
+    /// # Errors
+    /// What of it is not understood.
+    pub fn with_terms(self, terms: &str) -> Result<Self, String> {
+        let mut step = self;
+        let mut words = terms.split([' ', ',']).filter(|word| !word.is_empty());
+        while let Some(word) = words.next() {
+            match word {
+                "manual" => step.manual = true,
+                "for" => {
+                    let text = words.next().unwrap_or_default();
+                    let duration = humantime::parse_duration(text).ok();
+                    let duration = duration.filter(|duration| !duration.is_zero());
+                    step.duration = Some(duration.ok_or_else(|| text.to_owned())?);
+                }
+                _ => return Err(word.to_owned()),
+            }
+        }
+        Ok(step)
     }
 }
 

@@ -65,7 +65,7 @@ pub async fn status(
     let current = state.control.current();
     let service = current.snapshot.service(&name);
     let service = service.ok_or_else(|| unknown_service(&name, &current.snapshot))?;
-    let view = state.rollouts.view(service);
+    let view = state.rollouts.view(service, &state.control);
     let view =
         view.ok_or_else(|| Problem::unknown(format!("service `{name}` never had a rollout")))?;
     Ok(reply(current.number, &RolloutDto::from(view)))
@@ -177,7 +177,9 @@ async fn steer(
 fn changed(state: &AdminState, name: &ServiceName, outcome: &Outcome, dry_run: bool) -> Response {
     let current = state.control.current();
     let service = current.snapshot.service(name);
-    let rollout = service.and_then(|service| state.rollouts.view(service)).map(RolloutDto::from);
+    let rollout = service
+        .and_then(|service| state.rollouts.view(service, &state.control))
+        .map(RolloutDto::from);
     let change = ChangeDto::new(outcome, dry_run);
     reply(outcome.revision, &RolloutChangeDto { change, rollout })
 }

@@ -70,6 +70,7 @@ async fn shown(state: &AdminState, wanted: impl Fn(&Service) -> bool) -> (u64, V
         revision,
         telemetry: &state.telemetry,
         rollouts: &state.rollouts,
+        control: &state.control,
         gauges: &gauges,
         now_ms,
     };

@@ -9,7 +9,7 @@ use super::reference::{ANALYSIS, MAX_LATENCY, ROLLOUT};
 use super::service::VersionNames;
 use super::value;
 use crate::limits::ROLLOUT_STEPS_MAX;
-use crate::plan::{Advance, AnalysisPlan, OnRegression, Pace, RolloutPlan};
+use crate::plan::{Advance, AnalysisPlan, OnRegression, Pace, RolloutPlan, Step};
 
 /// Reads the rollout of a service, if it has one.
 pub(super) fn read(service: &Section<'_>, versions: &VersionNames<'_>) -> Option<Arc<RolloutPlan>> {
@@ -20,10 +20,11 @@ pub(super) fn read(service: &Section<'_>, versions: &VersionNames<'_>) -> Option
         [("rollback", OnRegression::Rollback), ("pause", OnRegression::Pause)];
     let section = service.optional_section("rollout", ROLLOUT)?;
     let to = section.required("to", |node| versions.read(node));
-    let steps_ppm = read_steps(&section);
+    let steps = read_steps(&section);
     Some(Arc::new(RolloutPlan {
         step_duration: section.value("step_duration", value::duration),
         max_error_ppm: section.optional("max_error_rate", value::percent),
+        max_mismatch_ppm: section.optional("max_mismatch", value::percent),
         max_latency: read_max_latency(&section.section("max_latency", MAX_LATENCY)),
         analysis: read_analysis(&section.section("analysis", ANALYSIS)),
         pace: section.value("pace", value::word(&PACES)),
@@ -31,27 +32,27 @@ pub(super) fn read(service: &Section<'_>, versions: &VersionNames<'_>) -> Option
         max_duration: section.value("max_duration", value::duration),
         on_regression: section.value("on_regression", value::word(&ENDS)),
         to: to?,
-        steps_ppm: steps_ppm?,
+        steps: steps?,
     }))
 }
 
-fn read_steps(section: &Section<'_>) -> Option<Vec<u32>> {
+fn read_steps(section: &Section<'_>) -> Option<Vec<Step>> {
     const KEY: &str = "steps";
     if section.node(KEY).is_none() {
         return section.required(KEY, |_| Ok(Vec::new()));
     }
-    let steps = section.list(KEY, value::percent)?;
+    let steps = section.list(KEY, value::step)?;
     let findings = section.context.findings;
     if steps.is_empty() || steps.len() > ROLLOUT_STEPS_MAX {
         let problem = Problem::new(format!("a rollout has 1 to {ROLLOUT_STEPS_MAX} steps"));
         section.error(KEY, problem.help("e.g. `steps = [10, 25, 50, 75, 100]`"));
     }
-    if let Some(zero) = steps.iter().find(|step| step.value == 0) {
+    if let Some(zero) = steps.iter().find(|step| step.value.share_ppm == 0) {
         let problem = Problem::new("a step of 0% moves nothing");
         findings.error(zero.place, &zero.path, problem.help("begin with a share above 0"));
     }
     for pair in steps.windows(2) {
-        if pair[0].value >= pair[1].value {
+        if pair[0].value.share_ppm >= pair[1].value.share_ppm {
             let problem = Problem::new("the steps of a rollout must ascend")
                 .related(pair[0].place, "this one is not lower");
             findings.error(pair[1].place, &pair[1].path, problem);

@@ -167,7 +167,8 @@ fn the_contract_is_read() {
     assert_eq!(shadow.percent(), 100.0);
     assert_eq!(shadow.compare.ignore.len(), 3);
     let rollout = checkout.rollout.as_ref().unwrap();
-    assert_eq!(rollout.steps_ppm, [100_000, 250_000, 500_000, 750_000, 1_000_000]);
+    let shares: Vec<_> = rollout.steps.iter().map(|step| step.share_ppm).collect();
+    assert_eq!(shares, [100_000, 250_000, 500_000, 750_000, 1_000_000]);
     assert_eq!(rollout.max_latency, [(95, Duration::from_secs(1))]);
     assert_eq!(rollout.analysis.error_margin_ppm, 100);
     let names: Vec<_> = config.routes.iter().map(|route| route.name.as_str()).collect();

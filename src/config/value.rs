@@ -18,7 +18,7 @@ use crate::h1::fields::Known;
 use crate::h1::head::Method;
 use crate::limits::{CONFIG_DURATION_MAX, REGEX_BYTES_MAX, REGEX_PROGRAM_BYTES_MAX};
 use crate::name::NameError;
-use crate::plan::Address;
+use crate::plan::{Address, Step};
 
 /// Methods by their words.
 const METHODS: [(&str, Method); 9] = [
@@ -448,6 +448,17 @@ pub fn host(text: &str) -> Result<String, Problem> {
 fn is_token(text: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
     !text.is_empty() && text.len() <= 256 && text.bytes().all(allowed)
+}
+
+/// A step of a rollout: a share alone, or with its terms, as `"25% for 10m, manual"`.
+pub fn step(node: &Node) -> Result<Step, Problem> {
+    let Value::Text(text) = &node.value else { return percent(node).map(Step::to) };
+    let end = text.find('%').map_or(text.len(), |place| place + 1);
+    let share = Node { value: Value::Text(text[..end].into()), ..node.clone() };
+    Step::to(percent(&share)?).with_terms(&text[end..]).map_err(|word| {
+        Problem::new(format!("`{}` is no term of a step", word.escape_debug()))
+            .help("write a share, and if need be its time and who ends it: \"25% for 10m, manual\"")
+    })
 }
 
 #[cfg(test)]

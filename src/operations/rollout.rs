@@ -12,6 +12,8 @@ use crate::rollout::machine::{Rollout, State};
 use crate::snapshot::Service;
 use crate::split::bucket;
 use crate::traffic::Traffic;
+use crate::upstream::Version;
+use crate::weight::Weights;
 
 /// Milliseconds of the wall clock, which outlive the process.
 pub fn now_ms() -> u64 {
@@ -37,12 +39,23 @@ pub async fn start(
             )));
         }
         let now = now_ms();
-        let rollout = Rollout::start(plan, traffic.weights.clone(), now);
+        let stable = stable_endpoints(service, &traffic.weights);
+        let rollout = Rollout::start(plan, traffic.weights.clone(), stable, now);
         // Other users than last time are the first to see the new version.
         let drawn = Traffic { salt: bucket::next_salt(traffic.salt, now), ..traffic.clone() };
         Ok(drawn.with_rollout(rollout))
     })
     .await
+}
+
+/// Usable endpoints of the versions that have weight.
+pub fn stable_endpoints(service: &Service, weights: &Weights) -> u32 {
+    let versions = weights.iter().filter(|(_, weight)| *weight > 0);
+    let versions = versions.filter_map(|(name, _)| service.version(name));
+    let usable = |version: &Version| {
+        version.endpoints.iter().filter(|slot| !slot.draining && slot.endpoint.is_healthy()).count()
+    };
+    versions.map(|(_, version)| usable(version) as u32).sum()
 }
 
 fn may_start(traffic: &Traffic, plan: &RolloutPlan, acknowledge: bool) -> Result<(), Refusal> {
@@ -100,6 +113,9 @@ pub async fn steer(control: &Control, ask: Ask<'_>, verb: Verb) -> Result<Outcom
         let rollout = live(service)?;
         let by = |what: &str| format!("{what} by {author}");
         Ok(match (verb, rollout.state) {
+            (Verb::Resume, State::Running) if rollout.waits_for_operator() => {
+                service.traffic.with_rollout(rollout.approved())
+            }
             (Verb::Pause, State::Paused) | (Verb::Resume, State::Running) => {
                 service.traffic.as_ref().clone()
             }
@@ -116,7 +132,14 @@ pub async fn steer(control: &Control, ask: Ask<'_>, verb: Verb) -> Result<Outcom
                 service.traffic.with_rollout(rollout.promoted(&by("promoted")))
             }
             (Verb::Abort, _) => {
-                service.traffic.with_rollout(rollout.undone(State::Aborted, &by("aborted")))
+                let stable = stable_endpoints(service, &rollout.before);
+                if stable == 0 && rollout.before != service.traffic.weights {
+                    return Err(Refusal::Conflict(
+                        "what it would go back to has no usable endpoint".to_owned(),
+                    ));
+                }
+                let aborted = rollout.undone(State::Aborted, &by("aborted"), stable, now_ms());
+                service.traffic.with_rollout(aborted)
             }
         })
     })

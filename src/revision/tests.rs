@@ -16,7 +16,7 @@ use crate::plan::{
     VersionBounds, VersionPlan,
 };
 use crate::proxy_header::ProxyVersion;
-use crate::rollout::machine::Rollout;
+use crate::rollout::machine::{Rollout, State};
 use crate::split::BucketTable;
 use crate::traffic::{CompareRule, Declared, HoldRule, ShadowRule, Traffic};
 use crate::weight::Weights;
@@ -117,9 +117,15 @@ fn story() -> Vec<Entry> {
     rich.hold = Some(HoldRule { methods: vec![Method::Post], ..HoldRule::default() });
     let mut plan = RolloutPlan::to(version("green"));
     plan.max_error_ppm = Some(10_000);
+    plan.max_mismatch_ppm = Some(20_000);
+    plan.steps[1].duration = Some(Duration::from_millis(1500));
+    plan.steps[2].manual = true;
     plan.max_latency = vec![(95, Duration::from_millis(1500))];
-    let rollout = Rollout::start(plan, rich.weights.clone(), 1_700_000_000_000);
-    rich.rollout = Some(Arc::new(rollout.paused("by hand")));
+    let mut rollout = Rollout::start(plan, rich.weights.clone(), 4, 1_700_000_000_000);
+    rollout.share_ppm = 900_000;
+    let rollout = rollout.undone(State::RolledBack, "by hand", 1, 1_700_000_000_001);
+    assert!(rollout.returning.is_some());
+    rich.rollout = Some(Arc::new(rollout));
     rich.added.insert(version("red"), Arc::new(rich_version()));
     rich.draining.insert(version("blue"));
     rich.draining_endpoints.insert((version("green"), address(2)));

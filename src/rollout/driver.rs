@@ -10,14 +10,14 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::evidence::Tolerance;
-use super::evidence::engine::{Arm, Engine, Evidence, Metric, Params, Tick, Verdict};
-use super::gate::{self, Gate};
+use super::evidence::engine::{Arm, Evidence, Tick, Verdict};
+use super::gate::{Compared, Gate};
+use super::keeper::{Keeper, Span, Surroundings};
 use super::kept;
-use super::machine::{Judged, Rollout, State};
+use super::machine::{Rollout, State};
 use crate::clock;
 use crate::control::{Author, Control, Event, Terms};
-use crate::limits::{ROLLOUT_KEEP, ROLLOUT_TICK, ROLLOUT_UNUSABLE_MAX};
+use crate::limits::{ROLLOUT_KEEP, ROLLOUT_TICK};
 use crate::name::{ServiceName, VersionName};
 use crate::operations::{Ask, rollout as verbs};
 use crate::plan::RolloutPlan;
@@ -31,28 +31,16 @@ const STRAGGLERS: Duration = Duration::from_secs(5);
 /// What is known of every rollout; shared with those who show it.
 #[derive(Debug, Default)]
 pub struct Rollouts {
-    keepers: Mutex<BTreeMap<ServiceName, Keeper>>,
+    keepers: Mutex<BTreeMap<ServiceName, Kept>>,
     /// What the business told of requests and no tick has taken yet: all and bad ones.
     outcomes: Mutex<BTreeMap<(ServiceName, VersionName), (u64, u64)>>,
 }
 
-/// The evidence on one service.
+/// A keeper, and when its evidence was put on disk.
 #[derive(Debug)]
-struct Keeper {
-    engine: Engine,
-    /// What is learned of the baseline for the next rollout.
-    learned: Engine,
-    /// The rollout that the engine judges; `None` before the first.
-    of: Option<(u64, u32)>,
-    /// Counts of the new version since its step began.
-    step: (u32, Arm),
-    /// Weights that have ended and may still get stragglers, and until when.
-    ending: BTreeMap<u32, Instant>,
-    generation: u32,
-    share_ppm: u32,
-    unusable: u32,
-    verdict: Verdict,
-    kept_at: Option<Instant>,
+struct Kept {
+    keeper: Keeper,
+    at: Option<Instant>,
 }
 
 /// A rollout as it is shown.
@@ -86,11 +74,11 @@ impl Rollouts {
             let names: Vec<_> = services.iter().map(|service| service.name.clone()).collect();
             self.keepers().retain(|name, _| names.contains(name));
             for service in &services {
-                let Some(decided) = self.look(service, &mut trials, seconds, now, &folder) else {
-                    continue;
-                };
-                let (from, next) = decided;
-                self.publish(&control, &service.name, &from, next).await;
+                let counted = (seconds, now);
+                let decided = self.look(service, &control, &mut trials, counted, &folder);
+                if let Some((from, next)) = decided {
+                    self.publish(&control, &service.name, &from, next).await;
+                }
             }
             self.report(&control, &telemetry, &control.current().snapshot.services);
         }
@@ -102,10 +90,10 @@ impl Rollouts {
         let now = clock::now();
         for service in &control.current().snapshot.services {
             let Some(rollout) = &service.traffic.rollout else { continue };
-            if let Some(keeper) = self.keepers().get_mut(&service.name)
-                && keeper.of == Some(identity(rollout))
+            if let Some(kept) = self.keepers().get_mut(&service.name)
+                && kept.keeper.is_of(rollout)
             {
-                keeper.keep(rollout, &service.name, &folder, now);
+                kept.keep(rollout, &service.name, &folder, now);
             }
         }
     }
@@ -119,21 +107,20 @@ impl Rollouts {
     }
 
     /// The rollout of a service, running or over, with what is known of it.
-    pub fn view(&self, service: &Service) -> Option<View> {
+    pub fn view(&self, service: &Service, control: &Control) -> Option<View> {
         let rollout = service.traffic.rollout.clone()?;
-        let judged = {
+        let known = {
             let keepers = self.keepers();
-            let keeper = keepers.get(&service.name);
-            let keeper = keeper.filter(|keeper| keeper.of == Some(identity(&rollout)));
-            keeper.map(|keeper| (keeper.engine.clone(), keeper.step.1.clone()))
+            let kept = keepers.get(&service.name).filter(|kept| kept.keeper.is_of(&rollout));
+            kept.map(|kept| kept.keeper.clone())
         };
         // Without the lock: intervals take a while.
-        let (engine, step) = judged
-            .unwrap_or_else(|| (Engine::new(params(&rollout.plan), &Metric::ALL), Arm::default()));
-        let gate = match gate::judge(&rollout.plan, &step) {
+        let keeper = known.unwrap_or_else(|| Keeper::new(&rollout.plan));
+        let gate = match keeper.gate(&rollout, compared(&rollout, service, control)) {
             Gate::Passes => None,
             Gate::Waits(text) | Gate::Fails(text) => Some(text),
         };
+        let engine = keeper.engine;
         Some(View {
             verdict: engine.verdict(),
             void: engine.void(),
@@ -148,15 +135,13 @@ impl Rollouts {
     pub fn verdicts(&self, service: &Service) -> Vec<(&'static str, i8)> {
         let Some(rollout) = &service.traffic.rollout else { return Vec::new() };
         let keepers = self.keepers();
-        let keeper = keepers.get(&service.name);
-        let Some(keeper) = keeper.filter(|keeper| keeper.of == Some(identity(rollout))) else {
-            return Vec::new();
-        };
-        let metrics = keeper.engine.verdicts().into_iter();
+        let kept = keepers.get(&service.name).filter(|kept| kept.keeper.is_of(rollout));
+        let Some(kept) = kept else { return Vec::new() };
+        let metrics = kept.keeper.engine.verdicts().into_iter();
         metrics.map(|(metric, verdict)| (metric.as_str(), verdict.number())).collect()
     }
 
-    fn keepers(&self) -> MutexGuard<'_, BTreeMap<ServiceName, Keeper>> {
+    fn keepers(&self) -> MutexGuard<'_, BTreeMap<ServiceName, Kept>> {
         self.keepers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -164,34 +149,42 @@ impl Rollouts {
     fn look(
         &self,
         service: &Service,
+        control: &Control,
         trials: &mut HashMap<(u32, u32), [Arm; 2]>,
-        seconds: f64,
-        now: Instant,
+        (seconds, now): (f64, Instant),
         folder: &Path,
     ) -> Option<(Arc<Rollout>, Rollout)> {
         let rollout = service.traffic.rollout.clone();
-        let live = rollout.filter(|rollout| rollout.state.is_live());
+        let live = rollout.filter(|rollout| rollout.state.is_live() || rollout.moves());
         let plan =
             live.as_ref().map(|rollout| &rollout.plan).or(service.plan.rollout.as_deref())?;
         let mut ticks = ticks(service, plan, trials);
         let mut keepers = self.keepers();
-        let keeper = keepers.entry(service.name.clone()).or_insert_with(|| Keeper::new(plan));
+        let fresh = || Kept { keeper: Keeper::new(plan), at: None };
+        let kept = keepers.entry(service.name.clone()).or_insert_with(fresh);
         let Some(rollout) = live else {
             let baseline = ticks.remove(&0).unwrap_or_default().baseline;
-            keeper.learned.warm(&baseline, seconds);
+            kept.keeper.warm(&baseline, seconds);
             return None;
         };
-        keeper.take_over(&rollout, service, folder);
+        kept.take_over(&rollout, &service.name, folder);
         self.add_outcomes(service, &rollout, &mut ticks);
-        keeper.count(&rollout, service, ticks, seconds, now);
-        if keeper.kept_at.is_none_or(|at| now.saturating_duration_since(at) >= ROLLOUT_KEEP) {
-            keeper.keep(&rollout, &service.name, folder, now);
+        let span = Span {
+            seconds,
+            stragglers: (service.plan.policy.timeout + STRAGGLERS).as_secs_f64(),
+            // Users are shared out, not requests, where they stick to a version.
+            by_request: service.plan.sticky.is_none(),
+        };
+        kept.keeper.count(&rollout, ticks, span);
+        if kept.at.is_none_or(|at| now.saturating_duration_since(at) >= ROLLOUT_KEEP) {
+            kept.keep(&rollout, &service.name, folder, now);
         }
-        if rollout.state != State::Running {
+        if !rollout.moves() {
             return None;
         }
-        let next = rollout.next(verbs::now_ms(), &keeper.judge(&rollout, service))?;
-        keeper.keep(&rollout, &service.name, folder, now);
+        let judged = kept.keeper.judge(&rollout, surroundings(&rollout, service, control));
+        let next = rollout.next(verbs::now_ms(), &judged)?;
+        kept.keep(&rollout, &service.name, folder, now);
         Some((rollout, next))
     }
 
@@ -233,11 +226,10 @@ impl Rollouts {
             let Some(rollout) = &service.traffic.rollout else { continue };
             let changed = {
                 let mut keepers = self.keepers();
-                let keeper = keepers.get_mut(&service.name);
-                let keeper = keeper.filter(|keeper| keeper.of == Some(identity(rollout)));
-                keeper.and_then(|keeper| {
-                    let verdict = keeper.engine.verdict();
-                    let before = std::mem::replace(&mut keeper.verdict, verdict);
+                let kept = keepers.get_mut(&service.name);
+                kept.filter(|kept| kept.keeper.is_of(rollout)).and_then(|kept| {
+                    let verdict = kept.keeper.engine.verdict();
+                    let before = std::mem::replace(&mut kept.keeper.told, verdict);
                     (before != verdict).then_some(verdict.as_str())
                 })
             };
@@ -262,28 +254,21 @@ impl Rollouts {
     }
 }
 
-/// Which rollout a piece of evidence is about.
-fn identity(rollout: &Rollout) -> (u64, u32) {
-    (rollout.started_ms, rollout.epoch)
+/// What is known of the versions of a rollout beside its counts.
+fn surroundings(rollout: &Rollout, service: &Service, control: &Control) -> Surroundings {
+    let to = &rollout.plan.to;
+    Surroundings {
+        canary_usable: service.version(to).is_some_and(|(_, version)| version.is_usable()),
+        stable_endpoints: verbs::stable_endpoints(service, &rollout.before),
+        shadow: compared(rollout, service, control),
+    }
 }
 
-fn params(plan: &RolloutPlan) -> Params {
-    let analysis = &plan.analysis;
-    let margin = f64::from(analysis.error_margin_ppm) / 1e6;
-    let usual = Params::default();
-    let safe = usual.safe_errors;
-    Params {
-        alpha: analysis.alpha,
-        errors: Tolerance { ratio: analysis.error_ratio, margin },
-        // What is tolerated cannot stand in the way of a promotion.
-        safe_errors: Tolerance {
-            ratio: safe.ratio.max(analysis.error_ratio),
-            margin: safe.margin.max(margin),
-        },
-        latency_ratio: analysis.latency_ratio,
-        requests_min: analysis.min_requests,
-        guard: true,
-    }
+/// What comparing the version's answers has found, if it is or was the shadow.
+fn compared(rollout: &Rollout, service: &Service, control: &Control) -> Option<Compared> {
+    let report = control.shared.shadows.report(&service.name)?;
+    let summary = (report.shadow == rollout.plan.to).then_some(report.summary)?;
+    Some(Compared { requests: summary.compared, mismatched: summary.mismatched })
 }
 
 /// The counts of a service's versions as ticks by the number of their weight.
@@ -309,107 +294,18 @@ fn ticks(
     ticks
 }
 
-impl Keeper {
-    fn new(plan: &RolloutPlan) -> Self {
-        Self {
-            engine: Engine::new(params(plan), &Metric::ALL),
-            learned: Engine::new(params(plan), &Metric::ALL),
-            of: None,
-            step: (0, Arm::default()),
-            ending: BTreeMap::new(),
-            generation: 0,
-            share_ppm: 0,
-            unusable: 0,
-            verdict: Verdict::Undecided,
-            kept_at: None,
-        }
-    }
-
+impl Kept {
     /// Begins to judge a rollout: with what was learned of the baseline before it, or, after a
     /// restart, with what was kept.
-    fn take_over(&mut self, rollout: &Rollout, service: &Service, folder: &Path) {
-        if self.of == Some(identity(rollout)) {
-            return;
+    fn take_over(&mut self, rollout: &Rollout, service: &ServiceName, folder: &Path) {
+        if !self.keeper.is_of(rollout) {
+            self.keeper = self.keeper.succeeded(rollout, kept::read(folder, service, rollout));
         }
-        let learned = self.learned.export();
-        *self = Self::new(&rollout.plan);
-        self.of = Some(identity(rollout));
-        let kept = kept::read(folder, &service.name, rollout);
-        self.engine.restore(&kept.unwrap_or(learned));
-        self.verdict = self.engine.verdict();
-        self.generation = rollout.generation;
-        self.share_ppm = rollout.share_ppm;
-        self.step.0 = rollout.generation;
-    }
-
-    fn count(
-        &mut self,
-        rollout: &Rollout,
-        service: &Service,
-        mut ticks: BTreeMap<u32, Tick>,
-        seconds: f64,
-        now: Instant,
-    ) {
-        if rollout.generation != self.generation {
-            self.ending.insert(self.generation, now + service.plan.policy.timeout + STRAGGLERS);
-            if rollout.share_ppm > self.share_ppm {
-                self.engine.raised();
-            }
-            (self.generation, self.share_ppm) = (rollout.generation, rollout.share_ppm);
-            self.step = (rollout.generation, Arm::default());
-        }
-        ticks.entry(rollout.generation).or_default();
-        // Users are shared out, not requests, where they stick to a version.
-        let nominal = service.plan.sticky.is_none() && rollout.state == State::Running;
-        let share = f64::from(rollout.share_ppm) / 1e6;
-        for (generation, tick) in ticks {
-            let current = generation == rollout.generation;
-            self.engine.expect_share((nominal && current).then_some(share));
-            if current {
-                self.step.1.add(&tick.canary);
-            } else if !self.ending.contains_key(&generation) {
-                continue;
-            }
-            self.engine.tick(generation, &tick, if current { seconds } else { 0.0 });
-        }
-        let over: Vec<u32> =
-            self.ending.iter().filter(|(_, until)| **until <= now).map(|(g, _)| *g).collect();
-        for generation in over {
-            self.ending.remove(&generation);
-            self.engine.end(generation);
-        }
-    }
-
-    fn judge(&mut self, rollout: &Rollout, service: &Service) -> Judged {
-        let usable = |name: &VersionName| service.version(name).is_some_and(|(_, v)| v.is_usable());
-        self.unusable = if usable(&rollout.plan.to) { 0 } else { self.unusable + 1 };
-        let mut before = rollout.before.iter().filter(|(_, weight)| *weight > 0);
-        let verdict = self.engine.verdict();
-        let blamed = match verdict {
-            Verdict::Regressed => self.blame(rollout),
-            _ => String::new(),
-        };
-        Judged {
-            verdict,
-            blamed,
-            void: self.engine.void(),
-            gate: gate::judge(&rollout.plan, &self.step.1),
-            max_share: self.engine.max_weight(),
-            canary_usable: self.unusable < ROLLOUT_UNUSABLE_MAX,
-            stable_usable: before.any(|(name, _)| usable(name)),
-        }
-    }
-
-    fn blame(&self, rollout: &Rollout) -> String {
-        let blamed = self.engine.blamed();
-        let evidence = self.engine.evidence(rollout.plan.to.as_str());
-        let found = evidence.into_iter().find(|evidence| Some(evidence.metric) == blamed);
-        found.map_or("the evidence is against it".to_owned(), |evidence| evidence.text)
     }
 
     fn keep(&mut self, rollout: &Rollout, service: &ServiceName, folder: &Path, now: Instant) {
-        self.kept_at = Some(now);
-        let numbers = self.engine.export();
+        self.at = Some(now);
+        let numbers = self.keeper.engine.export();
         let kept = tokio::task::block_in_place(|| kept::write(folder, service, rollout, numbers));
         if let Err(error) = kept {
             tracing::warn!(%service, %error, "the evidence of the rollout could not be kept");

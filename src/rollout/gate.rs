@@ -1,4 +1,5 @@
-//! Plain bounds on a version: its error ratio and its latency quantiles. No data never passes.
+//! Plain bounds on a version: its error ratio, its latency quantiles, its answers as a shadow. No data
+//! never passes.
 
 use super::evidence::engine::Arm;
 use super::evidence::latency::edge;
@@ -13,8 +14,43 @@ pub enum Gate {
     Fails(String),
 }
 
-/// Judges the counts of a version since its step began.
-pub fn judge(plan: &RolloutPlan, counts: &Arm) -> Gate {
+/// What comparing the answers of a version as a shadow has found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Compared {
+    pub requests: u64,
+    pub mismatched: u64,
+}
+
+/// Judges the counts of a version since its step began, and its answers as a shadow, if it is one.
+pub fn judge(plan: &RolloutPlan, counts: &Arm, shadow: Option<Compared>) -> Gate {
+    match judge_shadow(plan, shadow) {
+        Gate::Passes => judge_counts(plan, counts),
+        gate => gate,
+    }
+}
+
+fn judge_shadow(plan: &RolloutPlan, shadow: Option<Compared>) -> Gate {
+    let Some(max_ppm) = plan.max_mismatch_ppm else { return Gate::Passes };
+    let to = &plan.to;
+    let Some(Compared { requests, mismatched }) = shadow else {
+        return Gate::Waits(format!("`{to}` is not compared as a shadow"));
+    };
+    let needed = plan.analysis.min_requests.max(1);
+    if requests < needed {
+        return Gate::Waits(format!("{requests} of {needed} answers of `{to}` as a shadow"));
+    }
+    let ppm = mismatched as f64 * 1e6 / requests as f64;
+    match ppm > f64::from(max_ppm) {
+        true => Gate::Fails(format!(
+            "{:.2} % of the shadow's answers differ, above {} %",
+            ppm / 1e4,
+            f64::from(max_ppm) / 1e4
+        )),
+        false => Gate::Passes,
+    }
+}
+
+fn judge_counts(plan: &RolloutPlan, counts: &Arm) -> Gate {
     if plan.max_error_ppm.is_none() && plan.max_latency.is_empty() {
         return Gate::Passes;
     }
@@ -69,6 +105,7 @@ mod tests {
             latency[index(micros)] = requests as u32;
             Arm { requests, errors, latency, ..Arm::default() }
         };
+        let judge = |plan: &RolloutPlan, counts: &Arm| judge(plan, counts, None);
         assert_eq!(judge(&plan, &Arm::default()), Gate::Passes);
         plan.max_error_ppm = Some(10_000);
         plan.max_latency = vec![(95, Duration::from_millis(50))];
@@ -87,5 +124,18 @@ mod tests {
             };
             assert!(found.contains(expect), "{found} {expect}");
         }
+    }
+
+    #[test]
+    fn a_shadow_that_is_asked_for_must_have_been_compared() {
+        let mut plan = RolloutPlan::to("green".parse().unwrap());
+        let none = Arm::default();
+        assert_eq!(judge(&plan, &none, None), Gate::Passes);
+        plan.max_mismatch_ppm = Some(10_000);
+        assert!(matches!(judge(&plan, &none, None), Gate::Waits(_)));
+        let shadow = |requests, mismatched| Some(Compared { requests, mismatched });
+        assert!(matches!(judge(&plan, &none, shadow(499, 0)), Gate::Waits(_)));
+        assert_eq!(judge(&plan, &none, shadow(500, 5)), Gate::Passes);
+        assert!(matches!(judge(&plan, &none, shadow(500, 6)), Gate::Fails(_)));
     }
 }

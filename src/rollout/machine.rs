@@ -4,6 +4,7 @@
 //! and a restart finds both. Times are milliseconds of the wall clock: they outlive the process.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use super::evidence::engine::Verdict;
 use super::gate::Gate;
@@ -17,6 +18,10 @@ pub const WHOLE_PPM: u32 = 1_000_000;
 const FIRST_PPM: u32 = 10_000;
 /// A ramp paced by evidence is raised when it may grow by this much: each raise is a revision.
 const RAISE_MIN: f64 = 1.2;
+/// When the versions it goes back to have lost endpoints, all the traffic is theirs after this.
+const RETURN_BOUND: Duration = Duration::from_secs(30);
+/// In so many moves: each is a revision.
+const RETURN_MOVES: u64 = 6;
 
 /// Where a rollout stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,6 +85,20 @@ pub struct Rollout {
     pub step_began_ms: u64,
     /// Why it stands where it stands.
     pub reason: String,
+    /// Whether an operator has ended the step it is in, which ends only so.
+    pub approved: bool,
+    /// Usable endpoints of the versions with weight when it began.
+    pub stable_endpoints: u32,
+    /// A way back that is not over yet.
+    pub returning: Option<Return>,
+}
+
+/// A way back that is taken bit by bit, for the sake of those who get the traffic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Return {
+    pub began_ms: u64,
+    /// The share of the new version when it began.
+    pub from_ppm: u32,
 }
 
 /// What is known when it is decided.
@@ -95,14 +114,14 @@ pub struct Judged {
     pub max_share: f64,
     /// Whether the new version has an endpoint to serve with.
     pub canary_usable: bool,
-    /// Whether what it would go back to has one.
-    pub stable_usable: bool,
+    /// Usable endpoints of the versions that it would go back to.
+    pub stable_endpoints: u32,
 }
 
 impl Rollout {
-    /// One that begins now.
-    pub fn start(plan: RolloutPlan, before: Weights, now_ms: u64) -> Self {
-        let first = plan.steps_ppm.first().copied().unwrap_or(WHOLE_PPM);
+    /// One that begins now, with so many usable endpoints of the versions that have the traffic.
+    pub fn start(plan: RolloutPlan, before: Weights, stable_endpoints: u32, now_ms: u64) -> Self {
+        let first = plan.steps.first().map_or(WHOLE_PPM, |step| step.share_ppm);
         let share_ppm = match plan.pace {
             Pace::Steps => first,
             Pace::Evidence => first.min(FIRST_PPM),
@@ -117,14 +136,33 @@ impl Rollout {
             started_ms: now_ms,
             step_began_ms: now_ms,
             reason: "started".to_owned(),
+            approved: false,
+            stable_endpoints,
+            returning: None,
             plan,
         }
+    }
+
+    /// Whether it may still change weights by itself.
+    pub fn moves(&self) -> bool {
+        self.state == State::Running || self.returning.is_some()
+    }
+
+    /// Whether its step ends only when an operator resumes it.
+    pub fn waits_for_operator(&self) -> bool {
+        let manual = self.plan.steps.get(self.step).is_some_and(|step| step.manual);
+        self.state == State::Running && self.plan.pace == Pace::Steps && manual && !self.approved
+    }
+
+    /// The same, its step ended by an operator: time, gates and verdict still hold it.
+    pub fn approved(&self) -> Self {
+        Self { approved: true, reason: "resumed".to_owned(), ..self.clone() }
     }
 
     /// The weights that it wants now.
     pub fn weights(&self) -> Weights {
         match self.state {
-            State::RolledBack | State::Aborted => self.before.clone(),
+            State::RolledBack | State::Aborted if self.returning.is_none() => self.before.clone(),
             _ => split(&self.before, &self.plan.to, self.share_ppm),
         }
     }
@@ -141,7 +179,7 @@ impl Rollout {
                 generation: self.generation + 1,
                 ..self.paused("superseded: the weights were changed by another")
             },
-            _ => self.clone(),
+            _ => Self { returning: None, ..self.clone() },
         }
     }
 
@@ -164,38 +202,89 @@ impl Rollout {
         Self {
             state: State::Succeeded,
             share_ppm: WHOLE_PPM,
-            step: self.plan.steps_ppm.len().saturating_sub(1),
+            step: self.plan.steps.len().saturating_sub(1),
             generation: self.generation + 1,
             reason: reason.to_owned(),
             ..self.clone()
         }
     }
 
-    /// Back to the weights before it.
-    pub fn undone(&self, state: State, reason: &str) -> Self {
-        let share = self.before.percent(&self.plan.to) * 1e4;
+    /// Back to the weights before it: at once, or, if those who had the traffic have lost endpoints
+    /// since, as far as they can bear at once and the rest within [`RETURN_BOUND`].
+    pub fn undone(&self, state: State, reason: &str, stable_endpoints: u32, now_ms: u64) -> Self {
+        let (stable, had) = (stable_endpoints, self.stable_endpoints);
+        let bearable = f64::from(stable) / f64::from(had.max(1));
+        let last_ppm = self.before_ppm();
+        let at_once = ((1.0 - bearable).max(0.0) * f64::from(WHOLE_PPM)).round() as u32;
+        let share_ppm = at_once.clamp(last_ppm.min(self.share_ppm), self.share_ppm);
+        let is_whole = bearable >= 1.0 || share_ppm <= last_ppm;
+        let bound = RETURN_BOUND.as_secs();
+        let reason = match is_whole {
+            true => reason.to_owned(),
+            false => format!(
+                "{reason}; what it goes back to has {stable} of {had} endpoints left, so that the \
+                 last of the traffic follows within {bound} s"
+            ),
+        };
         Self {
             state,
-            share_ppm: share.round() as u32,
+            share_ppm: if is_whole { last_ppm } else { share_ppm },
             generation: self.generation + 1,
-            reason: reason.to_owned(),
+            reason,
+            returning: (!is_whole).then_some(Return { began_ms: now_ms, from_ppm: share_ppm }),
             ..self.clone()
         }
+    }
+
+    /// The share of the new version before it began.
+    fn before_ppm(&self) -> u32 {
+        (self.before.percent(&self.plan.to) * 1e4).round() as u32
+    }
+
+    /// The next move of a way back that is taken bit by bit.
+    fn returned(&self, way: Return, now_ms: u64, judged: &Judged) -> Option<Self> {
+        let bound = RETURN_BOUND.as_millis() as u64;
+        let passed = now_ms.saturating_sub(way.began_ms);
+        // There is nothing to spare it for where the other side cannot serve, or is whole again.
+        let is_last = passed >= bound
+            || !judged.canary_usable
+            || judged.stable_endpoints >= self.stable_endpoints;
+        let last_ppm = self.before_ppm();
+        let moves =
+            u64::from(way.from_ppm.saturating_sub(last_ppm)) * (passed * RETURN_MOVES / bound);
+        let share_ppm = match is_last {
+            true => last_ppm,
+            false => way.from_ppm - (moves / RETURN_MOVES) as u32,
+        };
+        (is_last || share_ppm < self.share_ppm).then(|| Self {
+            share_ppm,
+            generation: self.generation + 1,
+            returning: self.returning.filter(|_| !is_last),
+            ..self.clone()
+        })
     }
 
     /// Milliseconds at which the step may end, if it has an end by the clock.
     pub fn next_step_at_ms(&self) -> Option<u64> {
         let by_clock = self.state == State::Running && self.plan.pace == Pace::Steps;
-        by_clock.then(|| self.step_began_ms + self.plan.step_duration.as_millis() as u64)
+        (by_clock && !self.waits_for_operator()).then(|| self.step_ends_ms())
+    }
+
+    fn step_ends_ms(&self) -> u64 {
+        let own = self.plan.steps.get(self.step).and_then(|step| step.duration);
+        self.step_began_ms + own.unwrap_or(self.plan.step_duration).as_millis() as u64
     }
 
     /// What comes next, or `None` to wait.
     pub fn next(&self, now_ms: u64, judged: &Judged) -> Option<Self> {
+        if let Some(way) = self.returning {
+            return self.returned(way, now_ms, judged);
+        }
         if self.state != State::Running {
             return None;
         }
         if let Some(harm) = self.harm(judged) {
-            return Some(self.undo(&harm, judged));
+            return Some(self.undo(&harm, judged, now_ms));
         }
         let elapsed = now_ms.saturating_sub(self.started_ms);
         if u128::from(elapsed) >= self.plan.max_duration.as_millis() {
@@ -208,7 +297,7 @@ impl Rollout {
             return None;
         }
         match self.plan.pace {
-            Pace::Steps if now_ms < self.next_step_at_ms().unwrap_or(0) => None,
+            Pace::Steps if self.waits_for_operator() || now_ms < self.step_ends_ms() => None,
             Pace::Steps => Some(self.raised(now_ms)),
             Pace::Evidence => self.paced(now_ms, judged),
         }
@@ -227,14 +316,16 @@ impl Rollout {
         }
     }
 
-    fn undo(&self, reason: &str, judged: &Judged) -> Self {
+    fn undo(&self, reason: &str, judged: &Judged, now_ms: u64) -> Self {
         match self.plan.on_regression {
             OnRegression::Pause => self.paused(reason),
-            OnRegression::Rollback if !judged.stable_usable => {
+            OnRegression::Rollback if judged.stable_endpoints == 0 => {
                 let text = "what it would go back to has no usable endpoint";
                 self.paused(&format!("{reason}; {text}"))
             }
-            OnRegression::Rollback => self.undone(State::RolledBack, reason),
+            OnRegression::Rollback => {
+                self.undone(State::RolledBack, reason, judged.stable_endpoints, now_ms)
+            }
         }
     }
 
@@ -250,13 +341,14 @@ impl Rollout {
 
     /// The next step; after the last one it has succeeded.
     fn raised(&self, now_ms: u64) -> Self {
-        match self.plan.steps_ppm.get(self.step + 1) {
+        match self.plan.steps.get(self.step + 1) {
             None => self.promoted("every step was passed"),
-            Some(share_ppm) => Self {
+            Some(step) => Self {
                 step: self.step + 1,
-                share_ppm: *share_ppm,
+                share_ppm: step.share_ppm,
                 generation: self.generation + 1,
                 step_began_ms: now_ms,
+                approved: false,
                 reason: "raised".to_owned(),
                 ..self.clone()
             },
@@ -272,7 +364,7 @@ impl Rollout {
         if allowed < WHOLE_PPM && f64::from(allowed) < f64::from(self.share_ppm) * RAISE_MIN {
             return None;
         }
-        let step = self.plan.steps_ppm.iter().rposition(|share| *share <= allowed);
+        let step = self.plan.steps.iter().rposition(|step| step.share_ppm <= allowed);
         Some(Self {
             step: step.unwrap_or(0),
             share_ppm: allowed,

@@ -73,7 +73,8 @@ const BY_CHANCE: RangeInclusive<u32> = 1..=5;
 /// HTTP/1.1, in clear text and by TLS.
 const HTTP1: &[Cell] = &[
     (AfterConnect, Close, Status(502), TWICE, ONCE),
-    (AfterConnect, Reset, Status(502), TWICE, ONCE),
+    // A reset that comes at once is a connection that was never made.
+    (AfterConnect, Reset, Status(502), TWICE, 1..=2),
     (AfterConnect, Stall, Status(504), ONCE, ONCE),
     (AfterConnect, Garbage, Status(502), TWICE, ONCE),
     (MidRequest, Close, Status(502), TWICE, ONCE),

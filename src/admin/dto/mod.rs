@@ -13,7 +13,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use self::rollout::RolloutDto;
-use crate::control::Outcome;
+use crate::control::{Control, Outcome};
 use crate::operations::{CutoverOutcome, Move, moves};
 use crate::plan::{ServicePlan, VersionPlan};
 use crate::revision::Entry;
@@ -293,6 +293,7 @@ pub struct View<'a> {
     pub revision: u64,
     pub telemetry: &'a Telemetry,
     pub rollouts: &'a Rollouts,
+    pub control: &'a Control,
     pub gauges: &'a Gauges,
     pub now_ms: u64,
 }
@@ -320,7 +321,7 @@ impl ServiceDto {
             drift: traffic.drifts_from(&service.plan),
             rollback_ready,
             versions: service.versions.iter().map(of).collect(),
-            rollout: view.rollouts.view(service).map(RolloutDto::from),
+            rollout: view.rollouts.view(service, view.control).map(RolloutDto::from),
         }
     }
 }

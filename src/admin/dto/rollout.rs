@@ -9,7 +9,7 @@ use super::ChangeDto;
 use super::request::{parse_duration, version_name};
 use crate::admin::problem::Problem;
 use crate::limits::ROLLOUT_STEPS_MAX;
-use crate::plan::{Advance, OnRegression, Pace, RolloutPlan};
+use crate::plan::{Advance, OnRegression, Pace, RolloutPlan, Step};
 use crate::rollout::driver::View;
 use crate::rollout::evidence::engine::Evidence;
 use crate::rollout::evidence::interval::Estimate;
@@ -25,6 +25,8 @@ pub struct RolloutDto {
     pub step: usize,
     /// Percent.
     pub steps: Vec<f64>,
+    /// Whether the step ends only when an operator resumes.
+    pub manual: bool,
     /// The share of the version now.
     pub weight_percent: f64,
     /// `regressed`, `suspect`, `undecided` or `safe`.
@@ -92,7 +94,8 @@ impl From<View> for RolloutDto {
             state: rollout.state.as_str(),
             to: rollout.plan.to.to_string(),
             step: rollout.step + 1,
-            steps: rollout.plan.steps_ppm.iter().copied().map(percent).collect(),
+            steps: rollout.plan.steps.iter().map(|step| percent(step.share_ppm)).collect(),
+            manual: rollout.waits_for_operator(),
             weight_percent: percent(rollout.share_ppm),
             verdict: verdict.as_str(),
             evidence: evidence.into_iter().map(named).collect(),
@@ -123,6 +126,19 @@ pub enum PercentBody {
 }
 
 impl PercentBody {
+    /// A step of a rollout: a percentage, and as a text its terms behind it.
+    fn step(&self) -> Result<Step, Problem> {
+        let Self::Text(text) = self else { return self.ppm("steps").map(Step::to) };
+        let end = text.find('%').map_or(text.len(), |place| place + 1);
+        let share = Self::Text(text[..end].to_owned()).ppm("steps")?;
+        Step::to(share).with_terms(&text[end..]).map_err(|word| {
+            Problem::invalid(format!(
+                "`{}` is no term of a step; write e.g. `25% for 10m, manual`",
+                word.escape_debug()
+            ))
+        })
+    }
+
     fn ppm(&self, key: &str) -> Result<u32, Problem> {
         let (percent, shown) = match self {
             Self::Number(number) => (Some(*number), number.to_string()),
@@ -145,12 +161,15 @@ impl PercentBody {
 pub struct RolloutBody {
     /// The version that gets the traffic; required unless the file plans a rollout.
     to: Option<String>,
-    /// Its share at each step, in percent, ascending.
+    /// Its share at each step, in percent, ascending; as a text with its terms:
+    /// `25% for 10m, manual`.
     steps: Option<Vec<PercentBody>>,
     /// E.g. `5m`.
     step_duration: Option<String>,
     /// E.g. `1%`.
     max_error_rate: Option<PercentBody>,
+    /// E.g. `1%`.
+    max_mismatch: Option<PercentBody>,
     /// By percentile, e.g. {"p95": "1s"}.
     max_latency: Option<BTreeMap<String, String>>,
     analysis: Option<AnalysisBody>,
@@ -192,7 +211,7 @@ impl RolloutBody {
             }
         };
         if let Some(steps) = &self.steps {
-            plan.steps_ppm = read_steps(steps)?;
+            plan.steps = read_steps(steps)?;
         }
         let duration = |key: &str, text: &Option<String>| {
             text.as_deref().map(|text| parse_duration(key, text)).transpose()
@@ -203,6 +222,9 @@ impl RolloutBody {
             duration("max_duration", &self.max_duration)?.unwrap_or(plan.max_duration);
         if let Some(rate) = &self.max_error_rate {
             plan.max_error_ppm = Some(rate.ppm("max_error_rate")?);
+        }
+        if let Some(rate) = &self.max_mismatch {
+            plan.max_mismatch_ppm = Some(rate.ppm("max_mismatch")?);
         }
         if let Some(bounds) = &self.max_latency {
             let bound = |(key, text): (&String, &String)| {
@@ -263,17 +285,18 @@ impl AnalysisBody {
     }
 }
 
-fn read_steps(steps: &[PercentBody]) -> Result<Vec<u32>, Problem> {
-    let ppm: Vec<u32> = steps.iter().map(|step| step.ppm("steps")).collect::<Result<_, _>>()?;
-    let ascending = ppm.windows(2).all(|pair| pair[0] < pair[1]);
-    if ppm.is_empty() || ppm.len() > ROLLOUT_STEPS_MAX || ppm[0] == 0 || !ascending {
+fn read_steps(bodies: &[PercentBody]) -> Result<Vec<Step>, Problem> {
+    let steps: Vec<Step> = bodies.iter().map(PercentBody::step).collect::<Result<_, _>>()?;
+    let ascending = steps.windows(2).all(|pair| pair[0].share_ppm < pair[1].share_ppm);
+    let begins = steps.first().is_some_and(|step| step.share_ppm > 0);
+    if steps.len() > ROLLOUT_STEPS_MAX || !begins || !ascending {
         let text = format!(
             "`steps` must be 1 to {ROLLOUT_STEPS_MAX} percentages above 0 that ascend, e.g. \
              [10, 25, 50, 75, 100]"
         );
         return Err(Problem::invalid(text));
     }
-    Ok(ppm)
+    Ok(steps)
 }
 
 fn percentile(key: &str) -> Result<u8, Problem> {

@@ -5,17 +5,18 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::{Span, Wrong, version_name, weights, weights_doc};
-use crate::plan::{Advance, AnalysisPlan, OnRegression, Pace, RolloutPlan};
-use crate::rollout::machine::{Rollout, State, WHOLE_PPM};
+use crate::plan::{Advance, AnalysisPlan, OnRegression, Pace, RolloutPlan, Step};
+use crate::rollout::machine::{Return, Rollout, State, WHOLE_PPM};
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RolloutDoc {
     to: String,
-    steps_ppm: Vec<u32>,
+    steps: Vec<(u32, Option<Span>, bool)>,
     step_duration: Span,
     max_error_ppm: Option<u32>,
     max_latency: Vec<(u8, Span)>,
+    max_mismatch_ppm: Option<u32>,
     alpha: f64,
     error_ratio: f64,
     error_margin_ppm: u32,
@@ -34,6 +35,9 @@ pub(super) struct RolloutDoc {
     started_ms: u64,
     step_began_ms: u64,
     reason: String,
+    approved: bool,
+    stable_endpoints: u32,
+    returning: Option<(u64, u32)>,
 }
 
 impl From<&Rollout> for RolloutDoc {
@@ -41,10 +45,11 @@ impl From<&Rollout> for RolloutDoc {
         let plan = &of.plan;
         Self {
             to: plan.to.to_string(),
-            steps_ppm: plan.steps_ppm.clone(),
+            steps: plan.steps.iter().map(step_doc).collect(),
             step_duration: plan.step_duration.into(),
             max_error_ppm: plan.max_error_ppm,
             max_latency: plan.max_latency.iter().map(|(p, bound)| (*p, (*bound).into())).collect(),
+            max_mismatch_ppm: plan.max_mismatch_ppm,
             alpha: plan.analysis.alpha,
             error_ratio: plan.analysis.error_ratio,
             error_margin_ppm: plan.analysis.error_margin_ppm,
@@ -63,6 +68,9 @@ impl From<&Rollout> for RolloutDoc {
             started_ms: of.started_ms,
             step_began_ms: of.step_began_ms,
             reason: of.reason.clone(),
+            approved: of.approved,
+            stable_endpoints: of.stable_endpoints,
+            returning: of.returning.map(|returning| (returning.began_ms, returning.from_ppm)),
         }
     }
 }
@@ -74,16 +82,18 @@ impl TryFrom<RolloutDoc> for Rollout {
         let state = State::ALL.into_iter().find(|state| state.as_str() == doc.state);
         let unknown = || format!("`{}` is no state of a rollout", doc.state.escape_debug());
         let state = state.ok_or_else(unknown)?;
-        if doc.steps_ppm.iter().chain([&doc.share_ppm]).any(|ppm| *ppm > WHOLE_PPM) {
+        let shares = doc.steps.iter().map(|(share, ..)| share);
+        if shares.chain([&doc.share_ppm]).any(|ppm| *ppm > WHOLE_PPM) {
             return Err("a rollout has a share above everything".into());
         }
         let bound = |(percentile, bound): (u8, Span)| Ok((percentile, bound.try_into()?));
         let plan = RolloutPlan {
             to: version_name(&doc.to)?,
-            steps_ppm: doc.steps_ppm,
+            steps: doc.steps.into_iter().map(step).collect::<Result<_, _>>()?,
             step_duration: doc.step_duration.try_into()?,
             max_error_ppm: doc.max_error_ppm,
             max_latency: doc.max_latency.into_iter().map(bound).collect::<Result<_, Wrong>>()?,
+            max_mismatch_ppm: doc.max_mismatch_ppm,
             analysis: AnalysisPlan {
                 alpha: doc.alpha,
                 error_ratio: doc.error_ratio,
@@ -107,6 +117,18 @@ impl TryFrom<RolloutDoc> for Rollout {
             started_ms: doc.started_ms,
             step_began_ms: doc.step_began_ms,
             reason: doc.reason,
+            approved: doc.approved,
+            stable_endpoints: doc.stable_endpoints,
+            returning: doc.returning.map(|(began_ms, from_ppm)| Return { began_ms, from_ppm }),
         })
     }
+}
+
+fn step_doc(of: &Step) -> (u32, Option<Span>, bool) {
+    (of.share_ppm, of.duration.map(Span::from), of.manual)
+}
+
+fn step((share_ppm, duration, manual): (u32, Option<Span>, bool)) -> Result<Step, Wrong> {
+    let duration = duration.map(Span::try_into).transpose()?;
+    Ok(Step { share_ppm, duration, manual })
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::*;
+use crate::plan::Step;
 
 fn weights(text: &str) -> Weights {
     let pairs = text.split_whitespace().filter_map(|pair| pair.split_once('='));
@@ -11,7 +12,7 @@ fn weights(text: &str) -> Weights {
 
 fn plan() -> RolloutPlan {
     let mut plan = RolloutPlan::to("green".parse().unwrap());
-    plan.steps_ppm = vec![100_000, 500_000, 1_000_000];
+    plan.steps = [100_000, 500_000, 1_000_000].map(Step::to).into();
     plan.step_duration = Duration::from_secs(60);
     plan
 }
@@ -24,7 +25,7 @@ fn judged(verdict: Verdict) -> Judged {
         gate: Gate::Passes,
         max_share: 0.0,
         canary_usable: true,
-        stable_usable: true,
+        stable_endpoints: 2,
     }
 }
 
@@ -46,7 +47,7 @@ fn shares_keep_the_proportions_of_the_others() {
 
 #[test]
 fn a_step_ends_by_the_clock_when_the_verdict_allows_it() {
-    let start = Rollout::start(plan(), weights("blue=100"), 0);
+    let start = Rollout::start(plan(), weights("blue=100"), 2, 0);
     let cases = [
         (59_999, Verdict::Safe, None),
         (60_000, Verdict::Undecided, None),
@@ -63,7 +64,7 @@ fn a_step_ends_by_the_clock_when_the_verdict_allows_it() {
 
 #[test]
 fn a_healthy_version_goes_all_the_way() {
-    let mut rollout = Rollout::start(plan(), weights("blue=100"), 0);
+    let mut rollout = Rollout::start(plan(), weights("blue=100"), 2, 0);
     let mut seen = vec![rollout.weights().to_string()];
     for second in 1..=300 {
         if let Some(next) = rollout.next(second * 1000, &judged(Verdict::Safe)) {
@@ -79,7 +80,7 @@ fn a_healthy_version_goes_all_the_way() {
 
 #[test]
 fn what_can_go_wrong_is_undone_or_paused_as_the_plan_says() {
-    let rollout = Rollout::start(plan(), weights("blue=100"), 0);
+    let rollout = Rollout::start(plan(), weights("blue=100"), 2, 0);
     let of = |change: &dyn Fn(&mut Judged)| {
         let mut judged = judged(Verdict::Safe);
         change(&mut judged);
@@ -88,7 +89,7 @@ fn what_can_go_wrong_is_undone_or_paused_as_the_plan_says() {
     let (state, reason) = of(&|j| j.gate = Gate::Fails("p95 is 2 s".into())).unwrap();
     assert_eq!((state, reason.as_str()), (State::RolledBack, "regressed: p95 is 2 s"));
     assert_eq!(of(&|j| j.canary_usable = false).unwrap().0, State::RolledBack);
-    let lost = of(&|j| (j.canary_usable, j.stable_usable) = (false, false)).unwrap();
+    let lost = of(&|j| (j.canary_usable, j.stable_endpoints) = (false, 0)).unwrap();
     assert_eq!(lost.0, State::Paused);
     assert!(lost.1.contains("go back to"), "{}", lost.1);
     assert_eq!(of(&|j| j.gate = Gate::Waits(String::new())), None);
@@ -104,12 +105,12 @@ fn what_can_go_wrong_is_undone_or_paused_as_the_plan_says() {
 
 #[test]
 fn nothing_moves_but_a_running_rollout() {
-    let rollout = Rollout::start(plan(), weights("blue=100"), 0);
+    let rollout = Rollout::start(plan(), weights("blue=100"), 2, 0);
     let ends = [
         rollout.paused("by hand"),
         rollout.superseded(),
         rollout.promoted("by hand"),
-        rollout.undone(State::Aborted, "by hand"),
+        rollout.undone(State::Aborted, "by hand", 2, 0),
     ];
     for end in ends {
         assert_eq!(end.next(1 << 40, &judged(Verdict::Regressed)), None, "{:?}", end.state);
@@ -124,7 +125,7 @@ fn a_ramp_by_evidence_goes_as_far_as_the_data_allow() {
     let mut plan = plan();
     plan.pace = Pace::Evidence;
     plan.advance = Advance::NotRegressed;
-    let rollout = Rollout::start(plan, weights("blue=100"), 0);
+    let rollout = Rollout::start(plan, weights("blue=100"), 2, 0);
     assert_eq!(rollout.share_ppm, FIRST_PPM);
     let at = |max_share| {
         let judged = Judged { max_share, ..judged(Verdict::Undecided) };
@@ -134,4 +135,51 @@ fn a_ramp_by_evidence_goes_as_far_as_the_data_allow() {
     assert_eq!(at(0.011), None, "too little for a revision");
     assert_eq!(at(0.3), Some(300_000));
     assert_eq!(at(1.0), Some(WHOLE_PPM));
+}
+
+#[test]
+fn a_step_of_its_own_time_and_one_that_an_operator_ends() {
+    let mut plan = plan();
+    plan.steps[0].duration = Some(Duration::from_secs(5));
+    plan.steps[1].manual = true;
+    let first = Rollout::start(plan, weights("blue=100"), 2, 0);
+    assert_eq!(first.next(4_999, &judged(Verdict::Safe)), None);
+    let second = first.next(5_000, &judged(Verdict::Safe)).unwrap();
+    assert_eq!((second.share_ppm, second.next_step_at_ms()), (500_000, None));
+    assert!(second.waits_for_operator());
+    assert_eq!(second.next(1_000_000, &judged(Verdict::Safe)), None);
+    let harmed = second.next(1_000_000, &judged(Verdict::Regressed)).unwrap();
+    assert_eq!(harmed.state, State::RolledBack, "it is judged all the same");
+    let approved = second.approved();
+    assert_eq!(approved.next(64_999, &judged(Verdict::Safe)), None, "its time is not over");
+    let third = approved.next(65_000, &judged(Verdict::Safe)).unwrap();
+    assert_eq!((third.share_ppm, third.approved), (1_000_000, false));
+}
+
+#[test]
+fn a_way_back_goes_as_fast_as_it_can_be_borne() {
+    let mut rollout = Rollout::start(plan(), weights("blue=100"), 4, 0);
+    rollout.share_ppm = 800_000;
+    let with = |stable| Judged { stable_endpoints: stable, ..judged(Verdict::Regressed) };
+    let whole = rollout.next(1000, &with(4)).unwrap();
+    assert_eq!((whole.share_ppm, whole.moves()), (0, false));
+    // Half of the endpoints are gone: half of the traffic at once, the rest in 30 s.
+    let half = rollout.next(1000, &with(2)).unwrap();
+    assert_eq!((half.state, half.share_ppm), (State::RolledBack, 500_000));
+    assert!(half.reason.contains("2 of 4 endpoints"), "{}", half.reason);
+    assert_eq!(half.weights().to_string(), "blue=50 green=50");
+    assert_eq!(half.next(5_999, &with(2)), None);
+    let on = half.next(6_000, &with(2)).unwrap();
+    assert_eq!((on.share_ppm, on.moves()), (416_667, true));
+    for end in [on.next(31_000, &with(1)), on.next(7_000, &with(4))] {
+        let end = end.unwrap();
+        assert_eq!((end.share_ppm, end.moves(), end.weights()), (0, false, weights("blue=100")));
+    }
+    // Nothing is spared for a version that cannot serve, and nobody's change is fought.
+    let dead = Judged { canary_usable: false, ..with(2) };
+    assert_eq!(half.next(2_000, &dead).unwrap().share_ppm, 0);
+    assert!(!half.superseded().moves());
+    // What it has is never taken from it.
+    rollout.share_ppm = 100_000;
+    assert_eq!(rollout.next(1000, &with(1)).unwrap().share_ppm, 100_000);
 }

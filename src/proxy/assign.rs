@@ -19,7 +19,7 @@ use crate::upstream::Version;
 pub struct Choice {
     pub version: usize,
     pub cause: Cause,
-    /// Whether an endpoint of it can take the request; if not, see [`unusable`].
+    /// Whether an endpoint of it can take the request; if not, see `unusable`.
     pub usable: bool,
     /// The id of a new cohort, to be set as a cookie.
     pub new_cohort: Option<u128>,

@@ -210,7 +210,7 @@ impl Rollout {
     }
 
     /// Back to the weights before it: at once, or, if those who had the traffic have lost endpoints
-    /// since, as far as they can bear at once and the rest within [`RETURN_BOUND`].
+    /// since, as far as they can bear at once and the rest within half a minute.
     pub fn undone(&self, state: State, reason: &str, stable_endpoints: u32, now_ms: u64) -> Self {
         let (stable, had) = (stable_endpoints, self.stable_endpoints);
         let bearable = f64::from(stable) / f64::from(had.max(1));

@@ -47,6 +47,7 @@ use crate::rollout::driver::Rollouts;
 use crate::telemetry::collector::Telemetry;
 
 pub use self::explain::offline as explain_offline;
+pub use self::rollout::plan_offline;
 
 /// Rereads the configuration in the name of an author.
 pub type Reload =

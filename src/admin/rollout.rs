@@ -13,6 +13,19 @@ use crate::limits::OUTCOMES_MAX;
 use crate::name::{ServiceName, VersionName};
 use crate::operations::rollout::{self as verbs, Verb};
 use crate::operations::{Ask, find_version};
+use crate::plan::RolloutPlan;
+
+/// The plan of a rollout that a body asks for, over that of the file, without a proxy.
+///
+/// # Errors
+/// What is wrong with the body.
+pub fn plan_offline(
+    body: serde_json::Value,
+    file: Option<&RolloutPlan>,
+) -> Result<RolloutPlan, String> {
+    let body: RolloutBody = serde_json::from_value(body).map_err(|error| error.to_string())?;
+    body.plan(file).map_err(|problem| problem.to_string())
+}
 
 /// Start a rollout.
 #[utoipa::path(

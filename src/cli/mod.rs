@@ -12,6 +12,7 @@ mod explain;
 mod export;
 mod rollout;
 mod run;
+mod simulate;
 mod status;
 pub mod table;
 
@@ -169,6 +170,8 @@ enum Command {
     },
     /// Send the same requests to two addresses and print what differs.
     Compare(compare::Options),
+    /// How often and how fast a rollout would catch a regression, by playing it many times.
+    Simulate(simulate::Options),
     /// Evidence and verdict over recorded counts: is the canary worse?
     Analyze(analyze::Options),
     /// The configuration with the live traffic in it, comments kept.
@@ -257,6 +260,7 @@ fn dispatch(admin: &Admin, command: Command) -> Result<u8, Failure> {
             explain::run(admin, &method, &url, &headers, client.as_deref(), config.as_deref())
         }
         Command::Compare(options) => compare::run(&options, admin.json),
+        Command::Simulate(options) => simulate::run(admin, &options),
         Command::Analyze(options) => analyze::run(&options, admin.json),
         Command::Export { config, write } => export::run(admin, config.as_deref(), write),
         Command::Reload => change::reload(admin),

@@ -34,12 +34,25 @@ enum Verb {
 
 #[derive(Debug, Args)]
 struct Start {
+    #[command(flatten)]
+    plan: Wishes,
+    /// Go on although the last rollout was rolled back.
+    #[arg(long)]
+    acknowledge: bool,
+    /// Print what would happen, and change nothing.
+    #[arg(long)]
+    dry_run: bool,
+}
+
+/// What of a plan is to be otherwise than in the file.
+#[derive(Debug, Args)]
+pub struct Wishes {
     /// The version that gets the traffic.
     #[arg(long, value_name = "VERSION")]
     to: Option<String>,
-    /// Its share at each step in percent, e.g. 10,25,50,100.
+    /// Its share at each step in percent, e.g. 10,25,50,100, perhaps with terms: '10% for 1h manual'.
     #[arg(long, value_name = "PERCENTS", value_delimiter = ',')]
-    steps: Option<Vec<f64>>,
+    steps: Option<Vec<String>>,
     /// The time of a step, at least.
     #[arg(long, value_name = "DURATION")]
     step_duration: Option<String>,
@@ -52,12 +65,12 @@ struct Start {
     /// What a raise needs: `safe` or `not_regressed`.
     #[arg(long, value_name = "WHAT")]
     advance: Option<String>,
-    /// Go on although the last rollout was rolled back.
-    #[arg(long)]
-    acknowledge: bool,
-    /// Print what would happen, and change nothing.
-    #[arg(long)]
-    dry_run: bool,
+    /// If it is still undecided after this, it pauses.
+    #[arg(long, value_name = "DURATION")]
+    max_duration: Option<String>,
+    /// The chance of ever calling a version regressed that is within the tolerance, e.g. 0.01.
+    #[arg(long, value_name = "CHANCE")]
+    alpha: Option<f64>,
 }
 
 /// Runs the verb.
@@ -84,6 +97,17 @@ pub fn run(admin: &Admin, options: &Options) -> Result<u8, Failure> {
 
 impl Start {
     fn body(&self) -> Value {
+        let mut body = self.plan.body();
+        if self.acknowledge {
+            body["acknowledge"] = json!(true);
+        }
+        body
+    }
+}
+
+impl Wishes {
+    /// As the admin API takes them.
+    pub fn body(&self) -> Value {
         let mut body = Map::new();
         let texts = [
             ("to", &self.to),
@@ -91,6 +115,7 @@ impl Start {
             ("max_error_rate", &self.max_error_rate),
             ("pace", &self.pace),
             ("advance", &self.advance),
+            ("max_duration", &self.max_duration),
         ];
         for (key, value) in texts {
             if let Some(value) = value {
@@ -100,8 +125,8 @@ impl Start {
         if let Some(steps) = &self.steps {
             body.insert("steps".to_owned(), json!(steps));
         }
-        if self.acknowledge {
-            body.insert("acknowledge".to_owned(), json!(true));
+        if let Some(alpha) = self.alpha {
+            body.insert("analysis".to_owned(), json!({ "alpha": alpha }));
         }
         Value::Object(body)
     }

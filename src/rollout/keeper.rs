@@ -7,7 +7,7 @@ use super::evidence::engine::{Arm, Engine, Metric, Params, Tick, Verdict};
 use super::gate::{self, Compared, Gate};
 use super::machine::{Judged, Rollout, State};
 use crate::limits::ROLLOUT_UNUSABLE_MAX;
-use crate::plan::RolloutPlan;
+use crate::plan::{Pace, RolloutPlan};
 
 /// Numbers that outlive the process, by name.
 pub type Numbers = BTreeMap<String, Vec<f64>>;
@@ -161,7 +161,11 @@ impl Keeper {
             },
             void: self.engine.void(),
             gate: self.gate(rollout, around.shadow),
-            max_share: self.engine.max_weight(),
+            // It takes a while, and only one pace asks for it.
+            max_share: match rollout.plan.pace {
+                Pace::Evidence => self.engine.max_weight(),
+                Pace::Steps => 1.0,
+            },
             canary_usable: self.unusable < ROLLOUT_UNUSABLE_MAX,
             stable_endpoints: around.stable_endpoints,
         }

@@ -9,3 +9,4 @@ pub mod gate;
 pub mod keeper;
 mod kept;
 pub mod machine;
+pub mod simulation;

@@ -375,3 +375,36 @@ async fn compare_needs_no_proxy_and_is_a_gate_too() {
     tidegate(&[&both[..], &[&blue], &gate].concat()).await.says(0, &["1 matched"]);
     rig.finish().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plan_is_simulated_from_the_file_and_from_live_rates() {
+    let rig = Rig::blue_green().await;
+    rig.edit(|text| {
+        text + "[service.shop.rollout]\nto = \"green\"\nsteps = [\"5% for 1m, manual\", 100]\n\
+                step_duration = \"2m\"\nadvance = \"not_regressed\"\n"
+    });
+    let config = rig.config().display().to_string();
+    let line = format!("simulate shop -c {config} --rps 500 --runs 3");
+    let table = rig.run(&line).await;
+    table.says(
+        0,
+        &["to green: 5% 100%, 2m each", "is as good", "fails ×5", "chance of having been"],
+    );
+    table.says(0, &["500 req/s, 0.1% errors", "3 rollouts of each kind, seed 1"]);
+    let one = rig.run(&format!("{line} --json")).await.json();
+    let scenarios = one["scenarios"].as_array().unwrap();
+    let found = |name: &str| scenarios.iter().find(|s| s["scenario"] == name).unwrap();
+    assert_eq!(found("is as good")["promoted"], 1.0);
+    assert_eq!(found("is as good")["seconds_to_promote"]["p50"], 180.0);
+    assert_eq!(found("is slower ×1.5")["caught"], 1.0);
+    assert_eq!(one, rig.run(&format!("{line} --json")).await.json(), "the same seed");
+
+    rig.run("simulate shop").await.says(2, &["shop has no traffic to learn from; give --rps N"]);
+    rig.run("simulate nope --rps 1").await.says(1, &["there is no service `nope`"]);
+    rig.run(&format!("simulate nope -c {config}")).await.says(2, &["declares no service `nope`"]);
+    rig.run("simulate --steps 20,10").await.says(2, &["ascend"]);
+    let live = rig.run("simulate shop --rps 300 --error-rate 0 --runs 1").await;
+    live.says(0, &["to green: 5% 100%", "the rates of shop now"]);
+    assert!(!live.out.contains("fails ×2"), "there is nothing to multiply: {live}");
+    rig.finish().await;
+}

@@ -11,7 +11,9 @@ const PURE: &[&str] = &[
     "src/diff/",
     "src/rollout/evidence/",
     "src/rollout/gate.rs",
+    "src/rollout/keeper.rs",
     "src/rollout/machine.rs",
+    "src/rollout/simulation/",
     "src/weight.rs",
     "src/name.rs",
     "src/traffic.rs",
@@ -185,7 +187,7 @@ const IMPORTS: &[(&str, &str)] = &[
          rollout shadow snapshot telemetry traffic upstream watch",
     ),
     ("demo", "app cli clock control name net telemetry"),
-    ("cli", "admin app clock config control demo diff h1 net revision rollout"),
+    ("cli", "admin app clock config control demo diff h1 net plan revision rollout"),
     ("main", ""),
 ];
 
@@ -242,6 +244,7 @@ const SPAWNERS: &[&str] = &[
     "src/app.rs",
     "src/cli/client.rs",
     "src/cli/compare.rs",
+    "src/cli/simulate.rs",
     "src/demo/shop.rs",
     "src/demo/traffic.rs",
     "src/proxy/hold.rs",

@@ -72,6 +72,7 @@ fn params(plan: &RolloutPlan) -> Params {
         latency_ratio: analysis.latency_ratio,
         requests_min: analysis.min_requests,
         guard: true,
+        cautious: true,
     }
 }
 

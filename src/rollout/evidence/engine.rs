@@ -1,10 +1,10 @@
 //! The verdict on a canary, from all its metrics, after every block.
 
 use super::blocker::{Blocker, Closed, Pool};
-use super::dispersion::{Dispersion, Halves};
-use super::interval::{Estimate, Sums, max_weight};
+use super::dispersion::Halves;
+use super::interval::{Estimate, max_weight};
 use super::latency::{History, above, alarm_bucket, safe_bucket};
-use super::process::{Safe, Worse};
+use super::track::{Reading, Track};
 use super::{Block, Tolerance, log_sum_exp, words};
 use std::collections::BTreeMap;
 
@@ -18,7 +18,7 @@ const SAFE_SECONDS_MIN: f64 = 60.0;
 const SAFE_ERRORS: Tolerance = Tolerance { ratio: 1.5, margin: 0.001 };
 /// What a promotion allows of latency: slower by a quarter, for a thousandth of all requests more.
 const SAFE_LATENCY_RATIO: f64 = 1.25;
-const SAFE_LATENCY: Tolerance = Tolerance { ratio: 1.0, margin: 0.001 };
+pub(super) const SAFE_LATENCY: Tolerance = Tolerance { ratio: 1.0, margin: 0.001 };
 /// The share of all requests that a ramp may let fail beyond the baseline's rate.
 const RAMP_BUDGET: f64 = 0.001;
 /// Odds from which assignment does not match the weights.
@@ -41,6 +41,9 @@ pub struct Params {
     pub requests_min: u64,
     /// Whether bursts are guarded against.
     pub guard: bool,
+    /// Whether safety must also be earned as if bad requests came alone. The guard goes by the variance
+    /// that it sees: where hardly any request is bad it sees none, and would believe too soon.
+    pub cautious: bool,
 }
 
 impl Default for Params {
@@ -52,6 +55,7 @@ impl Default for Params {
             latency_ratio: 1.1,
             requests_min: 500,
             guard: true,
+            cautious: false,
         }
     }
 }
@@ -92,7 +96,7 @@ impl Metric {
     }
 
     /// The quantile of a latency metric.
-    fn level(self) -> Option<f64> {
+    pub(super) fn level(self) -> Option<f64> {
         match self {
             Self::Errors | Self::Outcomes => None,
             Self::P50 => Some(0.5),
@@ -187,46 +191,6 @@ impl Pool for Tick {
     }
 }
 
-/// What one metric says in one block: for the alarm, for the promotion, and of the halves.
-struct Reading {
-    alarm: Block,
-    safe: Block,
-    halves: Halves,
-}
-
-/// The evidence on one metric.
-#[derive(Debug, Clone, PartialEq)]
-struct Track {
-    metric: Metric,
-    worse: Worse,
-    safe: Safe,
-    dispersion: Dispersion,
-    sums: Sums,
-    /// Whether any block had something to say on it.
-    seen: bool,
-}
-
-impl Track {
-    fn new(metric: Metric, params: &Params) -> Self {
-        let (alarm, safe) = match metric.level() {
-            None => (params.errors, params.safe_errors),
-            Some(_) => (Tolerance { ratio: 1.0, margin: 0.0 }, SAFE_LATENCY),
-        };
-        Self {
-            metric,
-            worse: Worse::new(alarm),
-            safe: Safe::new(safe),
-            dispersion: if params.guard {
-                Dispersion::default()
-            } else {
-                Dispersion::believed(1.0)
-            },
-            sums: Sums::default(),
-            seen: false,
-        }
-    }
-}
-
 /// What is known of one metric, for people.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Evidence {
@@ -308,7 +272,7 @@ impl Engine {
 
     /// A higher load begins, which must earn its own evidence of safety.
     pub fn raised(&mut self) {
-        self.tracks.iter_mut().for_each(|track| track.safe.reset());
+        self.tracks.iter_mut().for_each(Track::raised);
         if self.state == Verdict::Safe {
             self.state = Verdict::Undecided;
         }
@@ -325,12 +289,7 @@ impl Engine {
         let tick = &closed.counts;
         for place in 0..self.tracks.len() {
             let Some(reading) = self.read(self.tracks[place].metric, tick) else { continue };
-            let track = &mut self.tracks[place];
-            let dispersion = track.dispersion.value();
-            track.worse.add(reading.alarm, closed.seconds, dispersion);
-            track.safe.add(reading.safe, dispersion);
-            track.sums.add(reading.alarm);
-            track.seen = true;
+            self.tracks[place].add(&reading, closed.seconds);
             self.learn(place, reading.halves);
         }
         self.remember(tick, closed.seconds);
@@ -415,7 +374,7 @@ impl Engine {
         };
         let all = |bound: f64| {
             let mut present = self.present().peekable();
-            present.peek().is_some() && present.all(|track| track.safe.log_evidence() >= bound)
+            present.peek().is_some() && present.all(|track| track.log_safety() >= bound)
         };
         self.state = match self.state {
             _ if suspect => Verdict::Suspect,
@@ -480,7 +439,7 @@ impl Engine {
         match () {
             () if self.blamed == Some(track.metric) => Verdict::Regressed,
             () if track.worse.log_evidence() >= SUSPECT.0.ln() => Verdict::Suspect,
-            () if track.safe.log_evidence() >= (1.0 / PROMOTE_ALPHA).ln() => Verdict::Safe,
+            () if track.log_safety() >= (1.0 / PROMOTE_ALPHA).ln() => Verdict::Safe,
             () => Verdict::Undecided,
         }
     }
@@ -494,7 +453,7 @@ impl Engine {
     /// The greatest share of traffic that the data allow, by the budget of the ramp.
     pub fn max_weight(&self) -> f64 {
         let errors = self.tracks.iter().find(|track| track.metric == Metric::Errors);
-        let high = errors.map_or(1.0, |track| track.sums.difference(track.dispersion.value()).high);
+        let high = errors.map_or(1.0, |track| track.sums.difference_high(track.dispersion.value()));
         max_weight(high, RAMP_BUDGET)
     }
 
@@ -544,12 +503,7 @@ impl Engine {
     pub fn export(&self) -> BTreeMap<String, Vec<f64>> {
         let mut all = BTreeMap::new();
         for track in &self.tracks {
-            let name = track.metric.as_str();
-            all.insert(format!("{name}.worse"), track.worse.export());
-            all.insert(format!("{name}.safe"), track.safe.export());
-            all.insert(format!("{name}.dispersion"), track.dispersion.export().to_vec());
-            all.insert(format!("{name}.sums"), track.sums.export());
-            all.insert(format!("{name}.seen"), vec![f64::from(u8::from(track.seen))]);
+            track.export(&mut all);
         }
         let blamed = Metric::ALL.iter().position(|metric| Some(*metric) == self.blamed);
         let blamed = blamed.map_or(-1.0, |place| place as f64);
@@ -562,17 +516,11 @@ impl Engine {
 
     /// Goes on from where [`Self::export`] was. What is missing or damaged begins anew.
     pub fn restore(&mut self, all: &BTreeMap<String, Vec<f64>>) {
-        let none = Vec::new();
-        let of = |name: &str| all.get(name).unwrap_or(&none);
+        let of = |name: &str| all.get(name).map_or(&[][..], Vec::as_slice);
         for track in &mut self.tracks {
-            let name = track.metric.as_str();
-            track.worse.restore(of(&format!("{name}.worse")));
-            track.safe.restore(of(&format!("{name}.safe")));
-            track.dispersion.restore(of(&format!("{name}.dispersion")));
-            track.sums.restore(of(&format!("{name}.sums")));
-            track.seen = of(&format!("{name}.seen")).first() == Some(&1.0);
+            track.restore(all);
         }
-        if let &[age, requests, state, blamed] = of("engine").as_slice() {
+        if let &[age, requests, state, blamed] = of("engine") {
             let states = [Verdict::Regressed, Verdict::Suspect, Verdict::Undecided, Verdict::Safe];
             let state = states.into_iter().find(|verdict| f64::from(verdict.number()) == state);
             self.age = age;
@@ -581,7 +529,7 @@ impl Engine {
             let blamed = (blamed >= 0.0).then(|| Metric::ALL.get(blamed as usize).copied());
             self.blamed = blamed.flatten();
         }
-        if let Ok(logs) = of("assignment").as_slice().try_into() {
+        if let Ok(logs) = of("assignment").try_into() {
             self.log_misassigned = logs;
         }
         self.history.restore(of("history"));

@@ -55,8 +55,11 @@ impl Sums {
     /// The canary's rate over the baseline's.
     pub fn ratio(&self, dispersion: f64) -> Estimate {
         let enough = (2.0 / MISS).ln();
-        let more = |log: f64| self.log_evidence(log.exp(), 0.0, true, dispersion, false) >= enough;
-        let less = |log: f64| self.log_evidence(log.exp(), 0.0, false, dispersion, false) >= enough;
+        let is_enough = |log: f64, above| {
+            log_evidence(&self.lines(log.exp(), above, false), 0.0, dispersion) >= enough
+        };
+        let more = |log: f64| is_enough(log, true);
+        let less = |log: f64| is_enough(log, false);
         let low = match (more(-LOG_RATIO_END), more(LOG_RATIO_END)) {
             (false, _) => 0.0,
             (true, true) => LOG_RATIO_END.exp(),
@@ -73,19 +76,26 @@ impl Sums {
     /// The canary's rate less the baseline's, a share of its requests.
     pub fn difference(&self, dispersion: f64) -> Estimate {
         let (low, high) =
-            (self.difference_low(false, dispersion), -self.difference_low(true, dispersion));
+            (self.difference_low(false, dispersion), self.difference_high(dispersion));
         Estimate { low, point: self.difference.0 / self.difference.1, high }
+    }
+
+    /// The upper end of that difference alone.
+    pub fn difference_high(&self, dispersion: f64) -> f64 {
+        -self.difference_low(true, dispersion)
     }
 
     /// The lower end of "canary less baseline", or of "baseline less canary".
     fn difference_low(&self, swapped: bool, dispersion: f64) -> f64 {
         let enough = (2.0 / MISS).ln();
-        let above = |by: f64| self.log_evidence(1.0, by, true, dispersion, swapped) >= enough;
+        let lines = self.lines(1.0, true, swapped);
+        let above = |by: f64| log_evidence(&lines, by, dispersion) >= enough;
         if above(0.0) {
             return if above(1.0) { 1.0 } else { bisect(0.0, 1.0, above) };
         }
         // Not known to be above: how far below may it be? That is the upper end of the reverse.
-        let below = |by: f64| self.log_evidence(1.0, by, false, dispersion, !swapped) >= enough;
+        let lines = self.lines(1.0, false, !swapped);
+        let below = |by: f64| log_evidence(&lines, by, dispersion) >= enough;
         match (below(0.0), below(1.0)) {
             (_, false) => -1.0,
             (true, true) => 0.0,
@@ -93,19 +103,12 @@ impl Sums {
         }
     }
 
-    /// Evidence against "the rate is at most `ratio` times the other's plus `margin`" (`above`), or
-    /// against "at least".
-    fn log_evidence(
-        &self,
-        ratio: f64,
-        margin: f64,
-        above: bool,
-        dispersion: f64,
-        swapped: bool,
-    ) -> f64 {
-        let of = |place: usize| {
-            let odds = if above { RATIOS[place] } else { 1.0 / RATIOS[place] };
-            let mut sum = 0.0;
+    /// Evidence against "the rate is at most `ratio` times the other's plus a margin" (`above`), or
+    /// against "at least", for each of the odds: without a margin, and what a margin takes from it.
+    fn lines(&self, ratio: f64, above: bool, swapped: bool) -> [(f64, f64); RATIOS.len()] {
+        RATIOS.map(|odds| {
+            let odds = if above { odds } else { 1.0 / odds };
+            let (mut without, mut taken) = (0.0, 0.0);
             for (bin, block) in &self.bins {
                 let split = (BIN * *bin as f64).exp();
                 let (split, x0, n1, x1) = match swapped {
@@ -114,12 +117,11 @@ impl Sums {
                 };
                 let per_baseline = ((1.0 + ratio * split) / (1.0 + odds * ratio * split)).ln();
                 let per_canary = odds.ln() + per_baseline;
-                sum += x1 * per_canary + x0 * per_baseline - n1 * margin * (per_canary.exp() - 1.0);
+                without += x1 * per_canary + x0 * per_baseline;
+                taken += n1 * (per_canary.exp() - 1.0);
             }
-            log_prior(place) + sum / dispersion
-        };
-        let all: [f64; RATIOS.len()] = std::array::from_fn(of);
-        log_sum_exp(all.into_iter())
+            (without, taken)
+        })
     }
 
     /// All sums as numbers.
@@ -145,6 +147,14 @@ impl Sums {
         };
         true
     }
+}
+
+/// The evidence of all the odds together, with a margin.
+fn log_evidence(lines: &[(f64, f64)], margin: f64, dispersion: f64) -> f64 {
+    let of = |(place, (without, taken)): (usize, &(f64, f64))| {
+        log_prior(place) + (without - margin * taken) / dispersion
+    };
+    log_sum_exp(lines.iter().enumerate().map(of))
 }
 
 /// Where a condition that holds at `low` ceases to hold before `high`.

@@ -16,6 +16,7 @@ pub mod latency;
 pub mod process;
 #[cfg(test)]
 mod tests;
+mod track;
 pub mod words;
 
 /// The odds ratios that evidence is a mixture over: from a trace to fifty times the rate.

@@ -11,9 +11,8 @@ use super::machine::{Rollout, State};
 use crate::plan::RolloutPlan;
 use crate::weight::Weights;
 
-/// Seconds of traffic before the start, from which the baseline is learned, and how they are taken.
-const WARM_SECONDS: f64 = 600.0;
-const WARM_TICK: f64 = 10.0;
+/// Seconds of traffic before the start, from which the baseline is learned.
+const WARM_SECONDS: u32 = 600;
 /// A rollout that takes long is looked at less often: after so many seconds every other second, after
 /// twice as many every third. It saves a hundredfold over a day and hides little from its blocks.
 const SECONDS_PER_SECOND: f64 = 1800.0;
@@ -46,8 +45,8 @@ pub enum End {
 pub fn play(plan: &RolloutPlan, world: &World, seed: u64) -> Outcome {
     let mut traffic = Traffic::new(world, seed);
     let mut keeper = Keeper::new(plan);
-    for _ in 0..(WARM_SECONDS / WARM_TICK) as u32 {
-        keeper.warm(&traffic.before(WARM_TICK), WARM_TICK);
+    for _ in 0..WARM_SECONDS {
+        keeper.warm(&traffic.before(1.0), 1.0);
     }
     let mut rollout = Rollout::start(plan.clone(), before(plan), 1, 0);
     let mut keeper = keeper.succeeded(&rollout, None);

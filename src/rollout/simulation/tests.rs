@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+mod operating;
+
 use super::world::{Harm, Latency, Outage};
 use super::*;
 use crate::plan::{Advance, OnRegression, Pace, Step};

@@ -3,7 +3,7 @@
 //! The workers are real and idle, each on its thread: what is measured is a store, a wake and an
 //! answer. The journal is not in it.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
@@ -45,6 +45,7 @@ fn acknowledge(criterion: &mut Criterion) {
             access_log: None,
             shadows,
             rate_limits: Default::default(),
+            recent: OnceLock::new(),
         });
         let start = |seat| WorkerHandle::start(shared.clone(), seat).expect("a thread");
         let workers: Vec<_> = (0..count).map(start).collect();

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::sync::broadcast::error::RecvError;
@@ -127,6 +127,7 @@ impl App {
             access_log,
             shadows,
             rate_limits: Default::default(),
+            recent: OnceLock::new(),
         });
         let handles: Result<Vec<_>, _> =
             (0..workers).map(|seat| WorkerHandle::start(shared.clone(), seat)).collect();

@@ -124,6 +124,8 @@ pub enum Event {
         /// Of the rollout to this version.
         verdict: &'static str,
         state: &'static str,
+        /// The loudest metric, in words.
+        text: String,
     },
     Reload {
         result: &'static str,

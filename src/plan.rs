@@ -38,6 +38,8 @@ pub struct ServicePolicy {
     pub when_unavailable: WhenUnavailable,
     /// Whether a safe-to-repeat request that failed on a version is tried once on another.
     pub rescue: bool,
+    /// Whether upstreams are told which version they were chosen as.
+    pub upstream_version_header: bool,
     /// Until the response head, retries included.
     pub timeout: Duration,
     /// Between two pieces of a response body.
@@ -51,6 +53,7 @@ impl Default for ServicePolicy {
         Self {
             when_unavailable: WhenUnavailable::Others,
             rescue: true,
+            upstream_version_header: false,
             timeout: Duration::from_secs(30),
             read_timeout: Duration::from_secs(60),
             connect_timeout: Duration::from_secs(1),

@@ -92,10 +92,11 @@ fn message(event: &Event) -> Message {
             });
             named("health", &data)
         }
-        Event::Verdict { service, version, verdict, state } => {
+        Event::Verdict { service, version, verdict, state, text } => {
             let (service, version) = (service.as_str(), version.as_str());
             let data = json!({
                 "service": service, "version": version, "verdict": verdict, "state": state,
+                "text": text,
             });
             named("verdict", &data)
         }

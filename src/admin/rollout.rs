@@ -201,7 +201,9 @@ fn changed(state: &AdminState, name: &ServiceName, outcome: &Outcome, dry_run: b
 #[utoipa::path(
     post, path = "/v1/outcomes", tag = "rollout",
     description = "Business outcomes of requests (orders that failed, payments refused) are one more \
-        metric of a rollout. The upstream knows its version; `X-Tidegate-Version` on the answer names it.",
+        metric of a rollout. A request is named by its `X-Request-Id`, or its version is: \
+        `X-Tidegate-Version` on the answer names it. Requests are remembered from the first call with a \
+        `request_id` on: the latest 262144 of each worker that a rollout counts.",
     request_body = OutcomeBody,
     responses(
         (status = 200, body = OutcomeDto), (status = 404, body = Problem), (status = 422, body = Problem),
@@ -211,18 +213,37 @@ pub async fn outcomes(
     State(state): State<AdminState>,
     JsonBody(body): JsonBody<OutcomeBody>,
 ) -> Result<Response, Problem> {
-    let name = ServiceName::new(&body.service).map_err(|e| Problem::invalid(e.to_string()))?;
-    let version = VersionName::new(&body.version).map_err(|e| Problem::invalid(e.to_string()))?;
-    let count = body.count.unwrap_or(1);
-    if count == 0 || count > OUTCOMES_MAX {
-        let text = format!("`count` is {count}; write a number from 1 to {OUTCOMES_MAX}");
-        return Err(Problem::invalid(text));
-    }
     let current = state.control.current();
-    let service = current.snapshot.service(&name);
-    let service = service.ok_or_else(|| unknown_service(&name, &current.snapshot))?;
-    find_version(service, &version)?;
-    let bad = if body.ok { 0 } else { count };
-    state.rollouts.note_outcomes(name, version, count, bad);
-    Ok(reply(current.number, &OutcomeDto { revision: current.number, noted: count }))
+    let OutcomeBody { request_id, service, version, ok, count } = body;
+    let (noted, why) = match (request_id, service.zip(version)) {
+        (Some(request_id), None) if count.is_none() => {
+            match state.telemetry.note_request(&state.control, request_id.as_bytes(), ok) {
+                Ok(()) => (1, None),
+                Err(why) => (0, Some(why)),
+            }
+        }
+        (None, Some((service, version))) => {
+            let name = ServiceName::new(&service).map_err(|e| Problem::invalid(e.to_string()))?;
+            let version =
+                VersionName::new(&version).map_err(|e| Problem::invalid(e.to_string()))?;
+            let count = count.unwrap_or(1);
+            if count == 0 || count > OUTCOMES_MAX {
+                let text = format!("`count` is {count}; write a number from 1 to {OUTCOMES_MAX}");
+                return Err(Problem::invalid(text));
+            }
+            let service = current.snapshot.service(&name);
+            let service = service.ok_or_else(|| unknown_service(&name, &current.snapshot))?;
+            find_version(service, &version)?;
+            let bad = if ok { 0 } else { count };
+            state.rollouts.note_outcomes(name, version, count, bad);
+            (count, None)
+        }
+        _ => {
+            return Err(Problem::invalid(
+                "write {\"request_id\", \"ok\"} or {\"service\", \"version\", \"ok\", \"count\"}"
+                    .to_owned(),
+            ));
+        }
+    };
+    Ok(reply(current.number, &OutcomeDto { revision: current.number, noted, why }))
 }

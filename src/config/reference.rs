@@ -171,6 +171,9 @@ sections! {
         "rescue" "boolean" Is("true")
             => "Whether a safe-to-repeat request that failed on a version is tried once on \
                 another.";
+        "upstream_version_header" "boolean" Is("false")
+            => "Whether upstreams are told by `X-Tidegate-Version` which version a request goes to: \
+                the arm of an experiment. What a client says in its place is never passed on.";
         "timeout" "duration" Is(r#""30s""#) => "Until the response head, retries included.";
         "read_timeout" "duration" Is(r#""60s""#)
             => "Between two pieces of a response body. Upgraded connections are exempt.";

@@ -221,6 +221,7 @@ fn read_policy(section: &Section<'_>) -> ServicePolicy {
     ServicePolicy {
         when_unavailable: section.value("when_unavailable", value::word(&UNAVAILABLE)),
         rescue: section.value("rescue", value::boolean),
+        upstream_version_header: section.value("upstream_version_header", value::boolean),
         timeout: section.value("timeout", value::duration),
         read_timeout: section.value("read_timeout", value::duration),
         connect_timeout: section.value("connect_timeout", value::duration),

@@ -89,9 +89,12 @@ pub fn framing(out: &mut Vec<u8>, framing: Framing) {
     }
 }
 
-/// Writes the empty line that ends a head or a trailer section.
+/// The empty line that ends a head or a trailer section.
+pub const END: &[u8] = b"\r\n";
+
+/// Writes it.
 pub fn end(out: &mut Vec<u8>) {
-    out.extend_from_slice(b"\r\n");
+    out.extend_from_slice(END);
 }
 
 /// The reason phrase of a status (the registry of RFC 9110); empty for one that has none.

@@ -40,7 +40,12 @@ pub async fn start(
         }
         let now = now_ms();
         let stable = stable_endpoints(service, &traffic.weights);
-        let rollout = Rollout::start(plan, traffic.weights.clone(), stable, now);
+        // Numbered on, lest stragglers of the last one count for this one.
+        let last = traffic.rollout.as_ref().map_or(0, |last| last.generation);
+        let rollout = Rollout {
+            generation: last + 1,
+            ..Rollout::start(plan, traffic.weights.clone(), stable, now)
+        };
         // Other users than last time are the first to see the new version.
         let drawn = Traffic { salt: bucket::next_salt(traffic.salt, now), ..traffic.clone() };
         Ok(drawn.with_rollout(rollout))

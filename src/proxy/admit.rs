@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use super::VERSION_FIELD;
 use crate::h1::fields::{Field, Fields, Known};
 use crate::h1::head::{Framing, RequestHead};
 use crate::h1::write;
@@ -117,8 +118,12 @@ fn passes_up(field: &Field<'_>, trusted: bool) -> bool {
         Known::XRequestId => false,
         Known::Forwarded => trusted,
         Known::Traceparent => is_traceparent(field.value),
-        // A client that could mark its request as a copy would have it served for nobody.
-        Known::Other => trusted || !field.name.eq_ignore_ascii_case(MARK.as_bytes()),
+        // A client that could mark its request as a copy would have it served for nobody. Which
+        // version a request goes to is for this proxy to say.
+        Known::Other => {
+            (trusted || !field.name.eq_ignore_ascii_case(MARK.as_bytes()))
+                && !field.name.eq_ignore_ascii_case(VERSION_FIELD.as_bytes())
+        }
         _ => true,
     }
 }

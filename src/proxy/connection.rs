@@ -160,8 +160,7 @@ impl Connection {
                 return self.after(&upload, request.keep_alive);
             }
             Ok(Decision::Forward { bytes, framing }) => {
-                let outgoing =
-                    Outgoing { head: request, bytes, framing, body_timeout: limits.body_timeout };
+                let outgoing = Outgoing::new(request, bytes, framing, limits.body_timeout);
                 self.forward(&mut cx, outgoing, &mut upload, response).await
             }
             Err(error) => Err(error),

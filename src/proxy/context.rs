@@ -48,6 +48,8 @@ pub struct RequestCx {
     pub upstream_began: Option<Instant>,
     pub upstream_answered: Option<Instant>,
     pub reason: Option<Reason>,
+    /// The number of the version that was drawn for it. Pins and stand-ins are not drawn.
+    drawn: Option<u32>,
     /// What it is counted under for a verdict, if for any.
     trial: Option<Trial>,
     /// Whether its first attempt failed, whatever became of it afterwards.
@@ -116,6 +118,7 @@ impl RequestCx {
             upstream_began: None,
             upstream_answered: None,
             reason: None,
+            drawn: None,
             trial: None,
             first_failed: None,
             tap: Tap::default(),
@@ -135,22 +138,25 @@ impl RequestCx {
         Some(&self.service()?.versions[self.assigned?.version])
     }
 
-    /// Notes what the request is counted under for a verdict, from how it was assigned. Testers and
+    /// Notes which version was drawn, and what the request is counted under for a verdict, from how it
+    /// was assigned. Testers and
     /// stand-ins count for none: nobody drew them.
     pub fn note_trial(&mut self) {
         if self.first_failed.is_some() {
             return;
         }
+        self.drawn = None;
         self.trial = self.assigned.and_then(|assigned| {
             let service = &self.lease.snapshot.services[assigned.service];
-            let generation = service.trial?;
             let half = match assigned.cause {
                 // A user belongs to one half, as to one version.
                 Cause::Sticky(bucket) => bucket & 1 == 1,
                 Cause::Split => self.request_id.as_bytes().last().is_some_and(|b| b & 1 == 1),
                 Cause::Pin(_) | Cause::Fallback | Cause::Rescue => return None,
             };
-            Some(Trial { version: service.versions[assigned.version].id, generation, half })
+            let version = service.versions[assigned.version].id;
+            self.drawn = Some(version);
+            Some(Trial { version, generation: service.trial?, half })
         });
     }
 
@@ -172,6 +178,7 @@ impl RequestCx {
             _ => None,
         };
         counts.trial(trial, failed, bucket);
+        self.worker.remember(self.request_id.as_bytes(), trial);
     }
 
     /// What a connection made for this request begins with: who the client is.
@@ -247,6 +254,10 @@ impl RequestCx {
                 version: version.map(|version| version.name.as_str()),
                 endpoint,
                 assigned_by: self.assigned.map(|assigned| assigned.cause.as_str()),
+                exposure: service.zip(self.drawn).and_then(|(service, drawn)| {
+                    let version = service.versions.iter().find(|version| version.id == drawn)?;
+                    Some(version.name.as_str())
+                }),
                 revision: self.lease.number,
                 attempts: self.attempts,
                 reason: self.reason.map(Reason::as_str),

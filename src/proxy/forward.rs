@@ -8,6 +8,7 @@ use std::future::poll_fn;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
+use super::VERSION_FIELD;
 use super::alarm::Alarm;
 use super::assign;
 use super::attempt::Attempt;
@@ -18,7 +19,9 @@ use super::pool::{Connection, InFlight};
 use super::upstream_h2;
 use crate::clock;
 use crate::h1::head::{Framing, RequestHead, ResponseHead};
+use crate::h1::write;
 use crate::limits::STALE_TRIES_MAX;
+use crate::name::VersionName;
 use crate::net;
 use crate::plan::WhenUnavailable;
 use crate::route::matcher::RequestView;
@@ -36,6 +39,28 @@ pub struct Outgoing<'a> {
     pub framing: Framing,
     /// How long the client may send nothing of its body.
     pub body_timeout: Duration,
+    /// Where the fields end that are the same for every version.
+    fields_end: usize,
+}
+
+impl<'a> Outgoing<'a> {
+    /// A head that nobody was sent yet.
+    pub fn new(
+        head: &'a RequestHead,
+        bytes: Vec<u8>,
+        framing: Framing,
+        body_timeout: Duration,
+    ) -> Self {
+        let fields_end = bytes.len().saturating_sub(write::END.len());
+        Self { head, bytes, framing, body_timeout, fields_end }
+    }
+
+    /// Tells the upstream which version it was chosen as, in place of what another was told.
+    fn name_version(&mut self, version: &VersionName) {
+        self.bytes.truncate(self.fields_end);
+        write::field(&mut self.bytes, VERSION_FIELD.as_bytes(), version.as_str().as_bytes());
+        write::end(&mut self.bytes);
+    }
 }
 
 /// What an attempt's failures have used up.
@@ -184,6 +209,9 @@ async fn begin(
     let pool = worker.pools.endpoint(endpoint.id);
     let version_load = worker.pools.version(version.id);
     let flight = InFlight::begin(version_load.clone(), pool.clone(), permit);
+    if service.plan.policy.upstream_version_header {
+        outgoing.name_version(&version.name);
+    }
     if version.plan.protocol.is_h2() {
         let timeout = service.plan.policy.connect_timeout;
         let sender = upstream_h2::sender(endpoint, &pool, version_load, timeout).await;

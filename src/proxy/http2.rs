@@ -16,6 +16,7 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 
+use super::VERSION_FIELD;
 use super::alarm::Alarm;
 use super::attempt::Attempt;
 use super::body::{BodySource, Progress};
@@ -218,7 +219,7 @@ async fn exchange(
         Decision::Redirect { status, location } => Ok(Exchanged::Redirect(status, location)),
         Decision::Forward { bytes, framing } => {
             let head = &scratch.request;
-            let outgoing = Outgoing { head, bytes, framing, body_timeout: limits.body_timeout };
+            let outgoing = Outgoing::new(head, bytes, framing, limits.body_timeout);
             let answer = &mut scratch.response;
             let body = &mut cx.tap.tee(body);
             let attempt = forward::answer(cx, outgoing, body, answer, alarm).await?;
@@ -256,7 +257,7 @@ fn problem(error: &ProxyError, request_id: &str, version: Option<&str>) -> Respo
         ("content-type", Some("application/problem+json")),
         ("retry-after", retry.as_deref()),
         ("x-request-id", Some(request_id).filter(|id| !id.is_empty())),
-        ("x-tidegate-version", version),
+        (VERSION_FIELD, version),
     ];
     for (name, value) in fields {
         if let Some(value) = value.and_then(|value| http::HeaderValue::from_str(value).ok()) {

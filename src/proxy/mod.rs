@@ -25,6 +25,7 @@ mod http2;
 pub mod listener;
 pub(crate) mod pool;
 pub mod rate;
+pub mod recent;
 pub mod record;
 pub mod reply;
 mod respond;
@@ -44,6 +45,9 @@ use crate::h1::head::{Framing, RequestHead};
 use crate::route::Action;
 use crate::route::matcher::RequestView;
 use crate::shadow;
+
+/// The field that names a version, to clients and, where it is wanted, to upstreams.
+pub const VERSION_FIELD: &str = "x-tidegate-version";
 
 /// What is to be done with a request.
 #[derive(Debug)]

@@ -58,6 +58,8 @@ pub struct Record<'a> {
     pub version: Option<&'a str>,
     pub endpoint: Option<&'a str>,
     pub assigned_by: Option<&'static str>,
+    /// The version that was drawn for it, whoever served it.
+    pub exposure: Option<&'a str>,
     pub revision: u64,
     pub attempts: u32,
     pub reason: Option<&'static str>,
@@ -98,6 +100,7 @@ impl Record<'_> {
         text(out, "version", self.version)?;
         text(out, "endpoint", self.endpoint)?;
         text(out, "assigned_by", self.assigned_by)?;
+        text(out, "exposure", self.exposure)?;
         write!(out, r#","revision":{},"attempts":{}"#, self.revision, self.attempts)?;
         text(out, "reason", self.reason)?;
         out.write_char('}')
@@ -166,6 +169,7 @@ mod tests {
             version: None,
             endpoint: None,
             assigned_by: None,
+            exposure: None,
             revision: 3,
             attempts: 0,
             reason: Some("no_route"),

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use super::VERSION_FIELD;
 use super::error::{ProxyError, Reason};
 use crate::h1::write;
 
@@ -113,7 +114,7 @@ pub fn write_h1(out: &mut Vec<u8>, error: &ProxyError, shown: &Shown<'_>) {
         write::field(out, b"x-request-id", shown.request_id.as_bytes());
     }
     if let Some(version) = shown.version {
-        write::field(out, b"x-tidegate-version", version.as_bytes());
+        write::field(out, VERSION_FIELD.as_bytes(), version.as_bytes());
     }
     if !shown.keep {
         write::field(out, b"connection", b"close");

@@ -4,6 +4,7 @@ use std::future::poll_fn;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
+use super::VERSION_FIELD;
 use super::alarm::Alarm;
 use super::assign::id_text;
 use super::attempt::Attempt;
@@ -55,7 +56,7 @@ pub fn fields_down(cx: &RequestCx, answer: &ResponseHead, is_tls: bool, out: &mu
     if edge.version_header
         && let Some(version) = cx.version()
     {
-        out.line(b"x-tidegate-version", version.name.as_str().as_bytes());
+        out.line(VERSION_FIELD.as_bytes(), version.name.as_str().as_bytes());
     }
     for (name, value) in edits.set.iter().chain(&edits.add) {
         out.line(name.as_bytes(), value.as_bytes());
@@ -65,7 +66,7 @@ pub fn fields_down(cx: &RequestCx, answer: &ResponseHead, is_tls: bool, out: &mu
 fn passes_down(field: &Field<'_>) -> bool {
     match field.known {
         Known::ContentLength | Known::XRequestId => false,
-        Known::Other => !field.name.eq_ignore_ascii_case(b"x-tidegate-version"),
+        Known::Other => !field.name.eq_ignore_ascii_case(VERSION_FIELD.as_bytes()),
         _ => true,
     }
 }

@@ -7,7 +7,7 @@ use std::cell::{Cell, RefCell};
 use std::net::TcpListener;
 use std::ops::Deref;
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::task::Waker;
 use std::time::Duration;
 
@@ -16,11 +16,12 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::budget::Budgets;
 use super::buffers::Buffers;
-use super::counters::Counts;
+use super::counters::{Counts, Trial};
 use super::hold::Holds;
 use super::listener::{self, ListenerShared};
 use super::pool::Pools;
 use super::rate::{RateLimit, RateLimits};
+use super::recent::Recent;
 use super::record::AccessLog;
 use crate::clock;
 use crate::name::ListenerName;
@@ -42,6 +43,8 @@ pub struct Shared {
     pub access_log: Option<AccessLog>,
     pub shadows: ShadowHub,
     pub rate_limits: RateLimits,
+    /// The requests that each worker counted lately; made when somebody first tells of one by its id.
+    pub recent: OnceLock<Box<[Recent]>>,
 }
 
 /// What the control plane tells a worker.
@@ -123,6 +126,15 @@ impl Worker {
             connection_ids: Cell::new(0),
             log: RefCell::default(),
         })
+    }
+
+    /// Notes a counted request for those who tell later how it went, if anybody does.
+    pub fn remember(&self, request_id: &[u8], trial: Trial) {
+        let mine = self.shared.recent.get().and_then(|all| all.get(self.seat));
+        // Before a rollout nobody is compared.
+        if let Some(mine) = mine.filter(|_| trial.generation > 0) {
+            mine.note(request_id, trial);
+        }
     }
 
     /// The revision in force. Installs a new one first if there is one: whoever calls this chooses

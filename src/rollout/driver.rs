@@ -32,8 +32,15 @@ const STRAGGLERS: Duration = Duration::from_secs(5);
 #[derive(Debug, Default)]
 pub struct Rollouts {
     keepers: Mutex<BTreeMap<ServiceName, Kept>>,
-    /// What the business told of requests and no tick has taken yet: all and bad ones.
-    outcomes: Mutex<BTreeMap<(ServiceName, VersionName), (u64, u64)>>,
+    /// What the business told of versions and no tick has taken yet.
+    outcomes: Mutex<BTreeMap<(ServiceName, VersionName), Outcomes>>,
+}
+
+/// Requests and bad ones of a version, in two halves: nothing but their order tells them apart.
+#[derive(Debug, Default)]
+struct Outcomes {
+    halves: [(u64, u64); 2],
+    turn: usize,
 }
 
 /// A keeper, and when its evidence was put on disk.
@@ -73,6 +80,7 @@ impl Rollouts {
             let services = control.current().snapshot.services.clone();
             let names: Vec<_> = services.iter().map(|service| service.name.clone()).collect();
             self.keepers().retain(|name, _| names.contains(name));
+            self.outcomes().retain(|(name, _), _| names.contains(name));
             for service in &services {
                 let counted = (seconds, now);
                 let decided = self.look(service, &control, &mut trials, counted, &folder);
@@ -100,10 +108,11 @@ impl Rollouts {
 
     /// What the business told of requests of a version.
     pub fn note_outcomes(&self, service: ServiceName, version: VersionName, count: u64, bad: u64) {
-        let mut outcomes = self.outcomes.lock().unwrap_or_else(PoisonError::into_inner);
-        let sums = outcomes.entry((service, version)).or_default();
-        sums.0 = sums.0.saturating_add(count);
-        sums.1 = sums.1.saturating_add(bad);
+        let mut outcomes = self.outcomes();
+        let Outcomes { halves, turn } = outcomes.entry((service, version)).or_default();
+        halves[*turn].0 += count;
+        halves[*turn].1 += bad;
+        *turn ^= 1;
     }
 
     /// The rollout of a service, running or over, with what is known of it.
@@ -141,6 +150,10 @@ impl Rollouts {
         metrics.map(|(metric, verdict)| (metric.as_str(), verdict.number())).collect()
     }
 
+    fn outcomes(&self) -> MutexGuard<'_, BTreeMap<(ServiceName, VersionName), Outcomes>> {
+        self.outcomes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn keepers(&self) -> MutexGuard<'_, BTreeMap<ServiceName, Kept>> {
         self.keepers.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -163,6 +176,8 @@ impl Rollouts {
         let fresh = || Kept { keeper: Keeper::new(plan), at: None };
         let kept = keepers.entry(service.name.clone()).or_insert_with(fresh);
         let Some(rollout) = live else {
+            // Nobody is compared: what was told now says nothing of a later rollout.
+            self.outcomes().retain(|(name, _), _| *name != service.name);
             let baseline = ticks.remove(&0).unwrap_or_default().baseline;
             kept.keeper.warm(&baseline, seconds);
             return None;
@@ -189,17 +204,19 @@ impl Rollouts {
     }
 
     fn add_outcomes(&self, service: &Service, rollout: &Rollout, ticks: &mut BTreeMap<u32, Tick>) {
-        let mut outcomes = self.outcomes.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut outcomes = self.outcomes();
         for version in &service.versions {
             let key = (service.name.clone(), version.name.clone());
-            let Some((count, bad)) = outcomes.remove(&key) else { continue };
+            let Some(told) = outcomes.get_mut(&key) else { continue };
             let tick = ticks.entry(rollout.generation).or_default();
-            let arm = match version.name == rollout.plan.to {
-                true => &mut tick.canary,
-                false => &mut tick.baseline[0],
-            };
-            arm.outcomes.0 += count;
-            arm.outcomes.1 += bad;
+            for (place, (count, bad)) in std::mem::take(&mut told.halves).into_iter().enumerate() {
+                let arm = match version.name == rollout.plan.to {
+                    true => &mut tick.canary,
+                    false => &mut tick.baseline[place],
+                };
+                arm.outcomes.0 += count;
+                arm.outcomes.1 += bad;
+            }
         }
     }
 
@@ -210,7 +227,8 @@ impl Rollouts {
         from: &Arc<Rollout>,
         next: Rollout,
     ) {
-        let author = Author { name: format!("rollout:{}", next.plan.to), reason: None };
+        let reason = Some(next.reason.clone());
+        let author = Author { name: format!("rollout:{}", next.plan.to), reason };
         // Going back must not wait for a disk.
         let even_unpersisted = next.state == State::RolledBack;
         let terms = Terms { even_unpersisted, ..Terms::default() };
@@ -230,14 +248,14 @@ impl Rollouts {
                 kept.filter(|kept| kept.keeper.is_of(rollout)).and_then(|kept| {
                     let verdict = kept.keeper.engine.verdict();
                     let before = std::mem::replace(&mut kept.keeper.told, verdict);
-                    (before != verdict).then_some(verdict.as_str())
+                    (before != verdict).then(|| (verdict.as_str(), kept.keeper.sentence(rollout)))
                 })
             };
-            if let Some(verdict) = changed {
+            if let Some((verdict, text)) = changed {
                 let (service, version) = (service.name.clone(), rollout.plan.to.clone());
-                tracing::info!(%service, %version, verdict, "the verdict changed");
+                tracing::info!(%service, %version, verdict, "the verdict changed: {text}");
                 let state = rollout.state.as_str();
-                control.tell(Event::Verdict { service, version, verdict, state });
+                control.tell(Event::Verdict { service, version, verdict, state, text });
             }
             let verdicts = self.verdicts(service);
             telemetry.with_metrics(|metrics| {

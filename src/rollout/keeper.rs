@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::evidence::Tolerance;
-use super::evidence::engine::{Arm, Engine, Metric, Params, Tick, Verdict};
+use super::evidence::engine::{Arm, Engine, Evidence, Metric, Params, Tick, Verdict};
 use super::gate::{self, Compared, Gate};
 use super::machine::{Judged, Rollout, State};
 use crate::limits::ROLLOUT_UNUSABLE_MAX;
@@ -26,6 +26,8 @@ pub struct Keeper {
     age: f64,
     /// Weights that have ended and may still get stragglers, and until which age.
     ending: BTreeMap<u32, f64>,
+    /// The first weight of the rollout: what was assigned before it says nothing of it.
+    first: u32,
     generation: u32,
     share_ppm: u32,
     unusable: u32,
@@ -86,6 +88,7 @@ impl Keeper {
             step: Arm::default(),
             age: 0.0,
             ending: BTreeMap::new(),
+            first: 0,
             generation: 0,
             share_ppm: 0,
             unusable: 0,
@@ -111,6 +114,7 @@ impl Keeper {
         Self {
             of: Some(identity(rollout)),
             told: next.engine.verdict(),
+            first: rollout.generation,
             generation: rollout.generation,
             share_ppm: rollout.share_ppm,
             ..next
@@ -132,6 +136,10 @@ impl Keeper {
         let nominal = span.by_request && rollout.state == State::Running;
         let share = f64::from(rollout.share_ppm) / 1e6;
         for (generation, tick) in ticks {
+            if generation < self.first {
+                continue;
+            }
+            self.engine.tell(generation, &tick, span.seconds);
             let current = generation == rollout.generation;
             self.engine.expect_share((nominal && current).then_some(share));
             if current {
@@ -157,7 +165,7 @@ impl Keeper {
         Judged {
             verdict,
             blamed: match verdict {
-                Verdict::Regressed => self.blame(rollout),
+                Verdict::Regressed => self.sentence(rollout),
                 _ => String::new(),
             },
             void: self.engine.void(),
@@ -177,10 +185,15 @@ impl Keeper {
         gate::judge(&rollout.plan, &self.step, shadow)
     }
 
-    fn blame(&self, rollout: &Rollout) -> String {
+    /// What speaks against the version most, in words: what a regression is put down to.
+    pub fn sentence(&self, rollout: &Rollout) -> String {
         let blamed = self.engine.blamed();
-        let evidence = self.engine.evidence(rollout.plan.to.as_str());
-        let found = evidence.into_iter().find(|evidence| Some(evidence.metric) == blamed);
-        found.map_or("the evidence is against it".to_owned(), |evidence| evidence.text)
+        let loudness = |evidence: &Evidence| match Some(evidence.metric) == blamed {
+            true => f64::INFINITY,
+            false => evidence.log_evidence,
+        };
+        let evidence = self.engine.evidence(rollout.plan.to.as_str()).into_iter();
+        let loudest = evidence.max_by(|a, b| loudness(a).total_cmp(&loudness(b)));
+        loudest.map(|evidence| evidence.text).unwrap_or_default()
     }
 }

@@ -17,7 +17,9 @@ use crate::clock;
 use crate::diff;
 use crate::h1::fields::Fields;
 use crate::h1::head::{Framing, RequestHead, ResponseHead};
+use crate::h1::write;
 use crate::limits::SHADOW_TEE_BYTES_MAX;
+use crate::proxy::VERSION_FIELD;
 use crate::proxy::body::BodySource;
 use crate::proxy::context::RequestCx;
 use crate::snapshot::{Service, Shadow};
@@ -117,7 +119,7 @@ pub fn tap(cx: &RequestCx, head: &RequestHead, bytes: &[u8], framing: Framing) -
             worker: worker.clone(),
             service: service.clone(),
             version,
-            head: marked(bytes),
+            head: marked(bytes, told_version(service, version)),
             framing,
             method: head.method,
             queue,
@@ -174,13 +176,22 @@ fn admit(
     gate.try_acquire(shadow.rule.max_in_flight).map(Some).ok_or(Miss::InFlight)
 }
 
-/// The head with the mark of a copy in front of its end.
-fn marked(head: &[u8]) -> Vec<u8> {
-    let fields = head.strip_suffix(b"\r\n").unwrap_or(head);
-    let mut marked = Vec::with_capacity(head.len() + super::MARK.len() + 8);
+/// The version that an upstream of the service is told it was chosen as, if it is told any.
+fn told_version(service: &Service, version: usize) -> Option<&[u8]> {
+    let name = service.versions[version].name.as_str();
+    service.plan.policy.upstream_version_header.then_some(name.as_bytes())
+}
+
+/// The head with the mark of a copy, and perhaps a version, in front of its end.
+fn marked(head: &[u8], version: Option<&[u8]>) -> Vec<u8> {
+    let fields = head.strip_suffix(write::END).unwrap_or(head);
+    let mut marked = Vec::with_capacity(head.len() + 64);
     marked.extend_from_slice(fields);
-    marked.extend_from_slice(super::MARK.as_bytes());
-    marked.extend_from_slice(b": true\r\n\r\n");
+    if let Some(version) = version {
+        write::field(&mut marked, VERSION_FIELD.as_bytes(), version);
+    }
+    write::field(&mut marked, super::MARK.as_bytes(), b"true");
+    write::end(&mut marked);
     marked
 }
 
@@ -263,7 +274,10 @@ mod tests {
     fn a_copy_says_that_it_is_one_and_is_else_the_same() {
         let head = b"GET /a?b HTTP/1.1\r\nhost: shop\r\n\r\n";
         let expect = b"GET /a?b HTTP/1.1\r\nhost: shop\r\nx-tidegate-shadow: true\r\n\r\n";
-        assert_eq!(marked(head), expect);
+        assert_eq!(marked(head, None), expect);
+        let told = b"GET /a?b HTTP/1.1\r\nhost: shop\r\nx-tidegate-version: green\r\n\
+            x-tidegate-shadow: true\r\n\r\n";
+        assert_eq!(marked(head, Some(b"green")), told);
     }
 
     #[test]

@@ -19,6 +19,7 @@ use crate::limits::COLLECT_EVERY;
 use crate::name::ListenerName;
 use crate::operations;
 use crate::proxy::counters::Counts;
+use crate::proxy::recent::Recent;
 use crate::rollout::evidence::engine::Arm;
 use crate::snapshot::{Service, Snapshot};
 
@@ -108,6 +109,34 @@ impl Telemetry {
     /// weight.
     pub fn take_trials(&self) -> HashMap<(u32, u32), [Arm; 2]> {
         std::mem::take(&mut self.books().trials)
+    }
+
+    /// Notes how a request went, by its id.
+    ///
+    /// # Errors
+    /// Why nothing is known of it.
+    pub fn note_request(
+        &self,
+        control: &Control,
+        request_id: &[u8],
+        ok: bool,
+    ) -> Result<(), &'static str> {
+        let mut is_first = false;
+        let recent = control.shared.recent.get_or_init(|| {
+            is_first = true;
+            control.workers.iter().map(|_| Recent::default()).collect()
+        });
+        if is_first {
+            return Err("requests are remembered from now on");
+        }
+        let trial = recent.iter().find_map(|worker| worker.take(request_id));
+        let trial = trial.ok_or("no rollout has counted it, it was told of, or it is too old")?;
+        let mut books = self.books();
+        let halves = books.trials.entry((trial.version, trial.generation)).or_default();
+        let outcomes = &mut halves[usize::from(trial.half)].outcomes;
+        outcomes.0 += 1;
+        outcomes.1 += u64::from(!ok);
+        Ok(())
     }
 
     /// What a version did lately, by its number.

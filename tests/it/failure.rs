@@ -1,5 +1,7 @@
 //! Upstreams that die, stall and lie.
 
+use serde_json::json;
+
 use crate::rig::{Rig, says};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -122,4 +124,34 @@ async fn an_answer_that_breaks_off_is_an_abort_and_never_an_end() {
         );
         rig.finish().await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn upstreams_are_told_which_version_they_were_chosen_as() {
+    let rig = Rig::build()
+        .version("blue", says("blue"))
+        .version("green", says("green").raw(b"").closing())
+        .weights("blue = 0, green = 100")
+        .service("upstream_version_header = true\nretries = { attempts = 0 }")
+        .start()
+        .await;
+    let mut client = rig.client().await;
+    client.send(b"GET / HTTP/1.1\r\nHost: a\r\nX-Tidegate-Version: mine\r\n\r\n").await;
+    assert_eq!(client.answer("GET").await.status, 502, "blue has no weight to rescue by");
+    rig.change("PUT", "/v1/services/shop/weights", json!({ "blue": 1, "green": 99 })).await;
+    rig.until("a request is rescued", || async {
+        let mut client = rig.client().await;
+        client.send(b"GET / HTTP/1.1\r\nHost: a\r\nX-Tidegate-Version: mine\r\n\r\n").await;
+        assert_eq!(client.answer("GET").await.text(), "blue");
+        rig.metric("tidegate_rescues_total", &["from=\"green\"", "to=\"blue\""]).await >= 1.0
+    })
+    .await;
+    for name in ["blue", "green"] {
+        let told = format!("x-tidegate-version: {name}\r\n\r\n");
+        for request in rig.version(name).seen() {
+            assert!(request.ends_with(&told), "{name}: {request}");
+            assert_eq!(request.to_lowercase().matches("x-tidegate-version").count(), 1);
+        }
+    }
+    rig.finish().await;
 }

@@ -226,3 +226,103 @@ async fn what_the_business_tells_is_one_more_metric() {
     assert_eq!(status, 422);
     rig.finish().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_outage_of_both_versions_is_not_blamed_on_the_new_one() {
+    let outage = Arc::new(AtomicBool::new(false));
+    let script = |name: &str| says(name).fails_every(100).fails_during(&outage);
+    let rig = Rig::build()
+        .version("blue", script("blue"))
+        .version("green", script("green"))
+        .weights("blue = 100, green = 0")
+        .service("rescue = false\nretries = { attempts = 0 }")
+        .start()
+        .await;
+    let load = Load::on(&rig).await;
+    rig.change("PUT", ROLLOUT, plan(&[20, 50, 100])).await;
+    outage.store(true, Ordering::SeqCst);
+    rig.until("both fail and the rollout goes on", || async {
+        let versions = &rig.shop().await["versions"];
+        let fails = |name: &str| versions[name]["error_rate"].as_f64().is_some_and(|r| r > 0.2);
+        assert_eq!(rollout(&rig).await["state"], "running");
+        fails("blue") && fails("green")
+    })
+    .await;
+    outage.store(false, Ordering::SeqCst);
+    reaches(&rig, "succeeded").await;
+    load.stop().await;
+    rig.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_version_with_only_its_slowest_answers_slower_is_rolled_back() {
+    let script = |name: &str, ms| says(name).slow_every(33, Duration::from_millis(ms));
+    let rig = Rig::build()
+        .version("blue", script("blue", 60))
+        .version("green", script("green", 120))
+        .weights("blue = 100, green = 0")
+        .service("rescue = false\nretries = { attempts = 0 }")
+        .start()
+        .await;
+    let load = Load::on(&rig).await;
+    let mut plan = plan(&[40, 100]);
+    plan["step_duration"] = json!("1h");
+    rig.change("PUT", ROLLOUT, plan).await;
+    reaches(&rig, "rolled_back").await;
+    load.stop().await;
+    let reason = rollout(&rig).await["reason"].to_string();
+    assert!(reason.contains("slower") && reason.contains("p99"), "{reason}");
+    let (_, revisions) = rig.admin("GET", "/v1/revisions", None).await;
+    assert_eq!(format!("{}", revisions[0]["reason"]), reason, "the journal says why");
+    rig.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_outcome_can_be_told_by_the_id_of_its_request() {
+    let rig = rig(says("green")).await;
+    let tell = async |id: &str, ok: bool| {
+        let body = json!({ "request_id": id, "ok": ok });
+        rig.change("POST", "/v1/outcomes", body).await
+    };
+    let mut client = Client::connect(rig.web).await;
+    let ask = async |client: &mut Client| {
+        let answer = client.get("/").await;
+        (answer.field("x-request-id").unwrap().to_owned(), answer.version() == "green")
+    };
+    let (id, _) = ask(&mut client).await;
+    let first = tell(&id, true).await;
+    assert_eq!(
+        (&first["noted"], &first["why"]),
+        (&json!(0), &json!("requests are remembered from now on"))
+    );
+    let (id, _) = ask(&mut client).await;
+    assert_eq!(tell(&id, true).await["noted"], 0, "no rollout counts it");
+    let mut plan = plan(&[50, 100]);
+    plan["step_duration"] = json!("1h");
+    rig.change("PUT", ROLLOUT, plan).await;
+    rig.until("orders fail on green alone", || async {
+        let mut client = Client::connect(rig.web).await;
+        for _ in 0..50 {
+            let (id, green) = ask(&mut client).await;
+            let answer = tell(&id, !green).await;
+            if answer["noted"] == 0 {
+                // It is over: nothing is counted any more.
+                assert_eq!(answer["revision"], 3, "{answer}");
+                break;
+            }
+            assert_eq!(tell(&id, !green).await["noted"], 0, "it counts once");
+        }
+        rollout(&rig).await["state"] == "rolled_back"
+    })
+    .await;
+    let reason = rollout(&rig).await["reason"].to_string();
+    assert!(reason.contains("worse outcomes"), "{reason}");
+    for wrong in [
+        json!({ "ok": true }),
+        json!({ "request_id": "a", "ok": true, "count": 2 }),
+        json!({ "request_id": "a", "service": "shop", "version": "blue", "ok": true }),
+    ] {
+        assert_eq!(rig.admin("POST", "/v1/outcomes", Some(wrong)).await.0, 422);
+    }
+    rig.finish().await;
+}

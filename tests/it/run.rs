@@ -235,3 +235,30 @@ async fn a_damaged_history_is_named_and_left_as_it_is() {
     tidegate(&["revisions", "--state", &nowhere]).await.says(2, &[&nowhere]);
     assert!(!Path::new(&nowhere).exists(), "reading makes nothing");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_access_record_tells_which_version_was_drawn() {
+    let blue = Version::start(says("blue"));
+    let place = Place::new(&blue);
+    place.edit("format = \"text\"", "format = \"json\"\naccess = true");
+    place.edit(
+        "[service.shop.version.blue]",
+        "[[service.shop.pin]]\nheaders = { x-tester = \"1\" }\nversion = \"blue\"\n\
+         [service.shop.version.blue]",
+    );
+    let process = place.ready().await;
+    let mut client = Client::connect(place.web).await;
+    assert_eq!(client.get("/drawn").await.status, 200);
+    client.send(b"GET /pinned HTTP/1.1\r\nHost: a\r\nX-Tester: 1\r\n\r\n").await;
+    assert_eq!(client.answer("GET").await.status, 200);
+    process.signal(Signal::TERM);
+    let ended = process.ended().await;
+    let records: Vec<serde_json::Value> =
+        ended.out.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    let of = |path: &str| {
+        let record = records.iter().find(|record| record["path"] == path);
+        record.map(|record| (record["exposure"].clone(), record["assigned_by"].clone())).unwrap()
+    };
+    assert_eq!(of("/drawn"), ("blue".into(), "split".into()), "{ended}");
+    assert_eq!(of("/pinned"), (serde_json::Value::Null, "pin".into()), "{ended}");
+}

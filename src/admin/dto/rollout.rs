@@ -308,12 +308,14 @@ fn percentile(key: &str) -> Result<u8, Problem> {
     })
 }
 
-/// What the business tells of requests.
+/// What the business tells of requests: of one by its id, or of some of a version.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct OutcomeBody {
-    pub service: String,
-    pub version: String,
+    /// The `X-Request-Id` of a request.
+    pub request_id: Option<String>,
+    pub service: Option<String>,
+    pub version: Option<String>,
     /// Whether these requests went well.
     pub ok: bool,
     /// How many; one unless told otherwise.
@@ -327,4 +329,7 @@ pub struct OutcomeDto {
     pub revision: u64,
     /// How many were noted.
     pub noted: u64,
+    /// Why a request was not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub why: Option<&'static str>,
 }

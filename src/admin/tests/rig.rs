@@ -1,7 +1,7 @@
 //! A control plane without a data plane, and calls to its API.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use axum::Router;
 use axum::body::Body;
@@ -142,6 +142,7 @@ impl Rig {
             access_log: None,
             rate_limits: Default::default(),
             shadows,
+            recent: OnceLock::new(),
         });
         let history = History::new(vec![Arc::new(entry)]);
         let admin = config.admin.clone();

@@ -191,6 +191,34 @@ impl Pool for Tick {
     }
 }
 
+/// What was told of requests of both versions: all and bad ones.
+#[derive(Debug, Clone, PartialEq, Default)]
+struct Told {
+    baseline: [(u64, u64); 2],
+    canary: (u64, u64),
+}
+
+impl Told {
+    fn read(&self) -> Reading {
+        let [a, b] = self.baseline;
+        Reading::of_counts(a, b, self.canary)
+    }
+}
+
+impl Pool for Told {
+    fn requests(&self) -> (u64, u64) {
+        (self.baseline.iter().map(|half| half.0).sum(), self.canary.0)
+    }
+
+    fn add(&mut self, other: &Self) {
+        let mine = self.baseline.iter_mut().chain([&mut self.canary]);
+        for (sum, more) in mine.zip(other.baseline.iter().chain([&other.canary])) {
+            sum.0 += more.0;
+            sum.1 += more.1;
+        }
+    }
+}
+
 /// What is known of one metric, for people.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Evidence {
@@ -215,6 +243,8 @@ pub struct Engine {
     history: History,
     /// Open blocks by the number of their weight.
     open: BTreeMap<u32, Blocker<Tick>>,
+    /// The same of outcomes: they come long after their requests, and fewer.
+    told: BTreeMap<u32, Blocker<Told>>,
     /// Seconds and canary requests of all blocks.
     age: f64,
     requests: u64,
@@ -233,6 +263,7 @@ impl Engine {
             tracks: metrics.iter().map(|metric| Track::new(*metric, &params)).collect(),
             history: History::default(),
             open: BTreeMap::new(),
+            told: BTreeMap::new(),
             age: 0.0,
             requests: 0,
             state: Verdict::Undecided,
@@ -262,7 +293,30 @@ impl Engine {
         }
     }
 
-    /// Nothing more comes of that weight.
+    /// Takes what was told of requests that were assigned under the weight of that number, in so many
+    /// seconds.
+    pub fn tell(&mut self, generation: u32, counts: &Tick, seconds: f64) {
+        let told = Told {
+            baseline: counts.baseline.each_ref().map(|half| half.outcomes),
+            canary: counts.canary.outcomes,
+        };
+        let is_open = self.told.contains_key(&generation);
+        if !is_open && told.requests() == (0, 0) {
+            return;
+        }
+        let closed = self.told.entry(generation).or_default().add(&told, seconds);
+        let outcomes = self.tracks.iter_mut().find(|track| track.metric == Metric::Outcomes);
+        if let Some((closed, track)) = closed.zip(outcomes) {
+            let reading = closed.counts.read();
+            track.add(&reading, closed.seconds);
+            if self.params.guard {
+                track.dispersion.add(reading.halves);
+            }
+            self.decide();
+        }
+    }
+
+    /// Nothing more comes of that weight but outcomes.
     pub fn end(&mut self, generation: u32) {
         let closed = self.open.remove(&generation).and_then(|mut blocker| blocker.end());
         if let Some(closed) = closed {
@@ -314,25 +368,15 @@ impl Engine {
         }
     }
 
-    /// One metric's counts in a tick; `None` while there is nothing to compare with.
+    /// One metric's counts in a tick; `None` while there is nothing to compare with, and of outcomes.
     fn read(&self, metric: Metric, tick: &Tick) -> Option<Reading> {
-        let counts = |arm: &Arm| match metric {
-            Metric::Outcomes => arm.outcomes,
-            _ => (arm.requests, arm.errors),
-        };
+        if metric == Metric::Outcomes {
+            return None;
+        }
         let Some(level) = metric.level() else {
-            let [a, b] = [counts(&tick.baseline[0]), counts(&tick.baseline[1])];
-            let canary = counts(&tick.canary);
-            if metric == Metric::Outcomes && a.0 + b.0 + canary.0 == 0 {
-                return None;
-            }
-            let block = Block::new(a.0 + b.0, a.1 + b.1, canary.0, canary.1);
-            let half = |(n, x): (u64, u64)| (n as f64, x.min(n) as f64);
-            return Some(Reading {
-                alarm: block,
-                safe: block,
-                halves: Halves { a: half(a), b: half(b) },
-            });
+            let counts = |arm: &Arm| (arm.requests, arm.errors);
+            let [a, b] = tick.baseline.each_ref().map(counts);
+            return Some(Reading::of_counts(a, b, counts(&tick.canary)));
         };
         let slow = self.history.threshold(level)?;
         let safe_ratio = self.params.latency_ratio.max(SAFE_LATENCY_RATIO);

@@ -15,6 +15,15 @@ pub(super) struct Reading {
     pub halves: Halves,
 }
 
+impl Reading {
+    /// Requests and bad ones of the baseline's halves and the canary.
+    pub fn of_counts(a: (u64, u64), b: (u64, u64), canary: (u64, u64)) -> Self {
+        let block = Block::new(a.0 + b.0, a.1 + b.1, canary.0, canary.1);
+        let half = |(n, x): (u64, u64)| (n as f64, x.min(n) as f64);
+        Self { alarm: block, safe: block, halves: Halves { a: half(a), b: half(b) } }
+    }
+}
+
 /// The evidence on one metric.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Track {

@@ -1,7 +1,7 @@
 //! One worker, real sockets, and upstreams that do what a case wants of them.
 
 use std::net::SocketAddr;
-use std::sync::Mutex;
+use std::sync::{Mutex, OnceLock};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
@@ -178,6 +178,7 @@ impl Rig {
             access_log: None,
             rate_limits: Default::default(),
             shadows,
+            recent: OnceLock::new(),
         });
         let comparing = shared.clone();
         tokio::spawn(async move { comparing.shadows.run(comparisons).await });

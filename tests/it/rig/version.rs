@@ -1,7 +1,7 @@
 //! Scripted versions: small servers that do exactly what a test says, and remember what came.
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -27,6 +27,10 @@ pub struct Script {
     then_close: bool,
     /// Every so many requests are answered 500.
     fails_every: Option<u64>,
+    /// While this is set, every other request is answered 500.
+    outage: Arc<AtomicBool>,
+    /// Every so many requests take so long.
+    slow_every: Option<(u64, Duration)>,
     silent: bool,
     tls: Option<Arc<rustls::ServerConfig>>,
     health: Arc<Health>,
@@ -51,6 +55,8 @@ pub fn says(body: &str) -> Script {
         gate: None,
         then_close: false,
         fails_every: None,
+        outage: Arc::default(),
+        slow_every: None,
         silent: false,
         tls: None,
         health: Arc::default(),
@@ -97,6 +103,18 @@ impl Script {
     /// Answers every so many requests with 500.
     pub fn fails_every(mut self, requests: u64) -> Self {
         self.fails_every = Some(requests);
+        self
+    }
+
+    /// Answers every other request with 500 while this is set.
+    pub fn fails_during(mut self, outage: &Arc<AtomicBool>) -> Self {
+        self.outage = outage.clone();
+        self
+    }
+
+    /// Takes so long for every so many requests.
+    pub fn slow_every(mut self, requests: u64, takes: Duration) -> Self {
+        self.slow_every = Some((requests, takes));
         self
     }
 
@@ -237,7 +255,13 @@ async fn talk(
         if !is_probe {
             seen.lock().unwrap().push(request);
             let number = requests.fetch_add(1, Ordering::SeqCst) + 1;
-            fails = script.fails_every.is_some_and(|every| number.is_multiple_of(every));
+            let is_one_of = |every: u64| number.is_multiple_of(every);
+            fails = script.fails_every.is_some_and(is_one_of)
+                || script.outage.load(Ordering::SeqCst) && is_one_of(2);
+            let slow = script.slow_every.filter(|(every, _)| is_one_of(*every));
+            if let Some((_, takes)) = slow {
+                tokio::time::sleep(takes).await;
+            }
         }
         if script.silent && !is_probe {
             return std::future::pending().await;

@@ -334,15 +334,15 @@ mod tests {
     }
 
     proptest! {
-        // Two readers, one language. Exponents are short here: past a double's range serde_json
-        // gives up where this reader need not.
+        // Two readers, one language. The exponent ends with a space, so that no digits behind it
+        // make it longer: past a double's range serde_json gives up where this reader need not.
         #[test]
         fn reads_what_serde_json_reads(
             parts in proptest::collection::vec(
                 prop_oneof![
                     Just("{"), Just("}"), Just("["), Just("]"), Just(","), Just(":"), Just(" "),
                     Just("\"a\""), Just("\"\\u0041\\n\""), Just("\"\\ud83d\\ude00\""), Just("0"),
-                    Just("\"\\ud800\""), Just("-1.5e2"), Just("12"), Just("null"), Just("true"),
+                    Just("\"\\ud800\""), Just("-1.5e2 "), Just("12"), Just("null"), Just("true"),
                     Just("false"), Just("-"), Just("\""), Just("."), Just("\u{1}"), Just("é"),
                 ],
                 0..8,

@@ -35,8 +35,6 @@ pub const POOL_IDLE_PER_ENDPOINT_MAX: usize = 512;
 /// How long an unused upstream connection is kept. Below the common 60 s of servers, so that it is
 /// we who close it and not they while a request is on its way.
 pub const POOL_IDLE_MAX: Duration = Duration::from_secs(50);
-/// A body is replayed for a retry up to this many bytes.
-pub const REPLAY_BYTES_MAX: usize = 64 * 1024;
 /// Revisions kept in memory and on disk.
 pub const REVISIONS_KEPT: usize = 1000;
 /// Bytes of one revision in the journal: a thousand services whose buckets lie scattered.

@@ -119,6 +119,8 @@ pub fn bind(address: SocketAddr, count: usize) -> io::Result<Vec<StdListener>> {
         .map(|_| {
             let socket = socket(address)?;
             socket.set_reuse_port(true)?;
+            // Accepted sockets inherit it: a system call less for each connection.
+            socket.set_tcp_nodelay(true)?;
             socket.bind(&address.into())?;
             socket.listen(BACKLOG)?;
             Ok(socket.into())
@@ -144,7 +146,6 @@ pub fn listen(socket: StdListener) -> io::Result<TcpListener> {
 /// Takes the next client.
 pub async fn accept(listener: &TcpListener) -> io::Result<(Stream, SocketAddr)> {
     let (stream, peer) = listener.accept().await?;
-    stream.set_nodelay(true)?;
     Ok((Stream::Tcp(stream), peer))
 }
 

@@ -168,11 +168,12 @@ impl Connection {
         let mut attempt = match answered {
             Ok(attempt) => attempt,
             Err(error) => {
-                return self.give_error(cx, &error, &upload, request.keep_alive, out).await;
+                let keep = request.keep_alive;
+                return Box::pin(self.give_error(cx, &error, &upload, keep, out)).await;
             }
         };
         if response.status == 101 {
-            tunnel::run(cx, &mut self.client, attempt, response, out).await;
+            Box::pin(tunnel::run(cx, &mut self.client, attempt, response, out)).await;
             return After::Close;
         }
         let framing = respond::framing_down(response, request.version);

@@ -3,6 +3,7 @@
 //! The exchange owns the upstream connection. Whoever drives it polls the upload and the answer in
 //! turn; nothing is spawned and nothing is queued.
 
+use std::io::IoSlice;
 use std::ops::Range;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -322,12 +323,13 @@ impl Uplink {
         self.out.len() - self.written < JOIN_BYTES_MAX
     }
 
-    /// Moves what the source has behind the bytes that wait, when it is small or must be framed. A
-    /// long run of a body with a known length is written from where it lies.
+    /// Moves what the source has behind the bytes that wait, when it must be framed or fits beside
+    /// them. Anything else is written from where it lies: growing the buffer would cost more than
+    /// writing from two places.
     fn take(&mut self, body: &mut dyn BodySource) -> Result<(), Fault> {
         let data = body.data();
         let framed = self.encoder.is_framed();
-        if !framed && data.len() > JOIN_BYTES_MAX {
+        if !framed && data.len() > self.out.capacity() - self.out.len() {
             return Ok(());
         }
         let count = data.len();
@@ -345,29 +347,31 @@ impl Uplink {
         stream: &mut Stream,
         body: &mut dyn BodySource,
     ) -> Poll<()> {
-        while !self.is_empty() {
-            match ready!(Pin::new(&mut *stream).poll_write(cx, &self.out[self.written..])) {
-                Ok(0) | Err(_) => return self.broke(),
-                Ok(count) => {
-                    self.sent += count as u64;
-                    self.written += count;
+        // A body of known length follows what waits, from where it lies.
+        let plain = self.state == UplinkState::Flowing && !self.encoder.is_framed();
+        loop {
+            let waiting = &self.out[self.written..];
+            let data = if plain { body.data() } else { &[] };
+            let stream = Pin::new(&mut *stream);
+            let wrote = match (waiting, data) {
+                ([], []) => break,
+                (bytes, []) | ([], bytes) => stream.poll_write(cx, bytes),
+                (head, data) => {
+                    stream.poll_write_vectored(cx, &[IoSlice::new(head), IoSlice::new(data)])
                 }
-            }
-        }
-        // The head is kept: another attempt may need it. Body bytes are not.
-        if self.state == UplinkState::Flowing && !self.encoder.is_framed() {
-            while body.data().len() > JOIN_BYTES_MAX {
-                match ready!(Pin::new(&mut *stream).poll_write(cx, body.data())) {
-                    Ok(0) | Err(_) => return self.broke(),
-                    Ok(count) => {
-                        let mut none = Vec::new();
-                        if self.encoder.begin_data(&mut none, count).is_err() {
-                            return self.broke();
-                        }
-                        self.sent += count as u64;
-                        body.consume(count);
-                    }
+            };
+            let (Ok(count @ 1..), waited) = (ready!(wrote), waiting.len()) else {
+                return self.broke();
+            };
+            self.sent += count as u64;
+            // What waits is kept: another attempt may need the head. Body bytes are not.
+            self.written += count.min(waited);
+            let of_body = count.saturating_sub(waited);
+            if of_body > 0 {
+                if self.encoder.begin_data(&mut Vec::new(), of_body).is_err() {
+                    return self.broke();
                 }
+                body.consume(of_body);
             }
         }
         if self.out.len() > BODY_BUFFER_BYTES {

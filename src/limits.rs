@@ -28,6 +28,8 @@ pub const READ_BUFFER_BYTES: usize = 128 * 1024;
 pub const READ_BUFFERS_KEPT: usize = 64;
 /// Buffers for heads that a worker keeps for reuse.
 pub const HEAD_BUFFERS_KEPT: usize = 256;
+/// Alarms of streams and copies that a worker keeps for the next ones.
+pub const ALARMS_KEPT: usize = 256;
 /// A response body of at most this joins its head in one write; copying it is cheaper than `writev`.
 pub const JOIN_BYTES_MAX: usize = 16 * 1024;
 /// Idle connections a worker keeps to one endpoint.

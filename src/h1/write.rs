@@ -55,16 +55,6 @@ impl Section for Vec<u8> {
     }
 }
 
-impl Section for Fields {
-    fn line(&mut self, name: &[u8], value: &[u8]) {
-        self.push(name, value);
-    }
-
-    fn lines(&mut self, fields: &Fields, passes: impl FnMut(&Field<'_>) -> bool) {
-        fields.iter().filter(passes).for_each(|field| self.push(field.name, field.value));
-    }
-}
-
 /// Writes a number in decimal.
 pub fn number(out: &mut Vec<u8>, number: u64) {
     digits(out, number, 10);

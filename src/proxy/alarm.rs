@@ -3,12 +3,15 @@
 //! Arming a timer for every wait costs about a tenth of a microsecond; a deadline that only moves
 //! later costs nothing here: the timer fires early, sees that it was moved, and sleeps on.
 
+use std::cell::RefCell;
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 use std::time::Instant;
 
 use tokio::time::Sleep;
+
+use crate::limits::ALARMS_KEPT;
 
 /// A timer that is set often and rings rarely.
 #[derive(Debug, Default)]
@@ -45,6 +48,26 @@ impl Alarm {
     }
 }
 
+/// Alarms that are lent to what lives shortly, such as a stream: arming a timer and taking it down
+/// again costs more than finding one that rings too early.
+#[derive(Debug, Default)]
+pub struct Alarms(RefCell<Vec<Alarm>>);
+
+impl Alarms {
+    /// One that may be armed already, for some other time.
+    pub fn take(&self) -> Alarm {
+        self.0.borrow_mut().pop().unwrap_or_default()
+    }
+
+    /// Takes one back, with its timer.
+    pub fn give(&self, alarm: Alarm) {
+        let mut kept = self.0.borrow_mut();
+        if alarm.sleep.is_some() && kept.len() < ALARMS_KEPT {
+            kept.push(alarm);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
@@ -65,5 +88,32 @@ mod tests {
         assert_eq!(start.elapsed(), late);
         alarm.guard(tokio::time::Instant::now().into_std(), std::future::pending::<()>()).await;
         assert_eq!(start.elapsed(), late);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_alarm_that_was_lent_before_rings_at_its_new_time() {
+        let start = tokio::time::Instant::now();
+        let in_seconds = |seconds| start.into_std() + Duration::from_secs(seconds);
+        let alarms = Alarms::default();
+        let mut alarm = alarms.take();
+        poll_fn(|cx| {
+            assert!(alarm.poll(cx, in_seconds(2)).is_pending());
+            Poll::Ready(())
+        })
+        .await;
+        alarms.give(alarm);
+        // Later than before, and, once it is lent again, earlier.
+        for (until, seconds) in [(in_seconds(5), 5), (in_seconds(6), 6)] {
+            let mut alarm = alarms.take();
+            assert!(alarm.sleep.is_some(), "it is the same one");
+            alarm.guard(until, std::future::pending::<()>()).await;
+            assert_eq!(start.elapsed(), Duration::from_secs(seconds));
+            poll_fn(|cx| {
+                assert!(alarm.poll(cx, in_seconds(3600)).is_pending());
+                Poll::Ready(())
+            })
+            .await;
+            alarms.give(alarm);
+        }
     }
 }

@@ -3,10 +3,14 @@
 //! hyper flushes after every frame it has. On a TLS connection each flush is a record and a system
 //! call; collecting them halves the cost of a small answer.
 
+use std::future::Future;
 use std::io;
-use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Wake, Waker, ready};
 
+use futures_util::task::AtomicWaker;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::net::Stream;
@@ -22,14 +26,51 @@ pub struct Cork {
     begun: Vec<u8>,
     waiting: Vec<u8>,
     written: usize,
-    /// Whether the task was asked to come again, so that what waits is written.
-    woken: bool,
+    /// Whether what waits is to be written when the turn has ended.
+    held: bool,
+    turn: Arc<Turn>,
+}
+
+/// The end of a turn of the scheduler: all tasks that were ready have run, and the sockets were asked
+/// for more. The task itself is woken before that by each stream that has something to say, so that
+/// being polled again tells nothing.
+#[derive(Debug, Default)]
+struct Turn {
+    ended: AtomicBool,
+    task: AtomicWaker,
+}
+
+impl Turn {
+    /// Wakes the task once at the end of this turn.
+    fn begin(self: &Arc<Self>, cx: &Context<'_>) {
+        self.ended.store(false, Ordering::Relaxed);
+        self.task.register(cx.waker());
+        let waker = Waker::from(self.clone());
+        // The runtime keeps the waker until the turn ends, whatever becomes of the future.
+        let _ = pin!(tokio::task::yield_now()).poll(&mut Context::from_waker(&waker));
+    }
+
+    fn poll_end(&self, cx: &Context<'_>) -> Poll<()> {
+        self.task.register(cx.waker());
+        match self.ended.load(Ordering::Relaxed) {
+            true => Poll::Ready(()),
+            false => Poll::Pending,
+        }
+    }
+}
+
+impl Wake for Turn {
+    fn wake(self: Arc<Self>) {
+        self.ended.store(true, Ordering::Relaxed);
+        self.task.wake();
+    }
 }
 
 impl Cork {
     /// Collects writes to `stream`.
     pub fn new(stream: Stream, begun: Vec<u8>) -> Self {
-        Self { stream, begun, waiting: Vec::new(), written: 0, woken: false }
+        let turn = Arc::default();
+        Self { stream, begun, waiting: Vec::new(), written: 0, held: false, turn }
     }
 
     fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -82,15 +123,15 @@ impl AsyncWrite for Cork {
         if self.waiting.is_empty() {
             return Pin::new(&mut self.stream).poll_flush(cx);
         }
-        // The first flush of a turn asks to be called again after the other tasks that are ready,
-        // which may write more; the second one writes it all.
-        if !self.woken {
-            self.woken = true;
-            cx.waker().wake_by_ref();
+        // The first flush of a turn waits for its end: the other tasks that are ready may write more.
+        if !self.held {
+            self.held = true;
+            self.turn.begin(cx);
             return Poll::Pending;
         }
+        ready!(self.turn.poll_end(cx));
         ready!(self.poll_drain(cx))?;
-        self.woken = false;
+        self.held = false;
         Poll::Ready(Ok(()))
     }
 
@@ -119,7 +160,7 @@ mod tests {
         cork.write_all(b"two").await.unwrap();
         assert_eq!((cork.waiting.as_slice(), cork.written), (&b"one two"[..], 0));
         cork.flush().await.unwrap();
-        assert!(cork.waiting.is_empty() && !cork.woken);
+        assert!(cork.waiting.is_empty() && !cork.held);
         let mut came = [0; 7];
         client.read_exact(&mut came).await.unwrap();
         assert_eq!(&came, b"one two");

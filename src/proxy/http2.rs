@@ -33,12 +33,16 @@ use super::{Decision, reply, respond};
 use crate::clock;
 use crate::h1::fields::{Fields, Known};
 use crate::h1::head::{Framing, HeadError, Method, RequestHead, ResponseHead};
+use crate::h1::write::Section as _;
 use crate::limits::{CLIENT_STREAMS_MAX, H2_LEAVE_MAX};
 use crate::net::Stream;
 use crate::plan::ListenerLimits;
 
 /// A keep-alive ping is sent to a client that was silent for so long, and answered within.
 const PING_EVERY: Duration = Duration::from_secs(30);
+
+/// Fields that an answer usually has more than its upstream sent.
+const FIELDS_ADDED: usize = 4;
 
 /// Serves a connection until either side ends it.
 pub async fn serve(worker: Rc<Worker>, seat: Seat, stream: Stream, begun: Vec<u8>) {
@@ -50,7 +54,8 @@ pub async fn serve(worker: Rc<Worker>, seat: Seat, stream: Stream, begun: Vec<u8
         service_fn(move |request| {
             let (worker, seat, stream) = (worker.clone(), seat.clone(), streams.begin());
             async move {
-                let mut response = answer(worker, seat, request).await;
+                // Boxed: hyper moves what it runs several times before it is first polled.
+                let mut response = Box::pin(answer(worker, seat, request)).await;
                 response.body_mut().belongs_to(stream);
                 Ok::<_, Infallible>(response)
             }
@@ -134,7 +139,7 @@ async fn answer(
         return problem(&error, "", None);
     }
     let mut cx = RequestCx::open(&worker, &scratch.request, &seat);
-    let mut alarm = Alarm::default();
+    let mut alarm = worker.alarms.take();
     let exchanged = exchange(&mut cx, &mut scratch, &seat, &mut body, &mut alarm).await;
     match exchanged {
         Ok(Exchanged::Redirect(status, location)) => {
@@ -235,17 +240,17 @@ fn status_of(status: u16) -> StatusCode {
 fn head_down(cx: &RequestCx, answer: &ResponseHead, is_tls: bool) -> Response<()> {
     let mut response = Response::new(());
     *response.status_mut() = status_of(answer.status);
-    let mut fields = Fields::default();
-    respond::fields_down(cx, answer, is_tls, &mut fields);
+    let fields = response.headers_mut();
+    fields.reserve(answer.fields.len() + FIELDS_ADDED);
+    respond::fields_down(cx, answer, is_tls, fields);
     let bodiless = cx.method == Method::Head || answer.status == 304;
     match (answer.framing, answer.fields.get(Known::ContentLength)) {
-        (_, Some(length)) if bodiless => fields.push(b"content-length", length),
+        (_, Some(length)) if bodiless => fields.line(b"content-length", length),
         (Framing::Length(length), _) => {
-            fields.push(b"content-length", length.to_string().as_bytes());
+            fields.insert(http::header::CONTENT_LENGTH, length.into());
         }
         _ => {}
     }
-    *response.headers_mut() = map_of(&fields);
     response
 }
 
@@ -450,9 +455,11 @@ impl Streaming {
                 let data = Bytes::copy_from_slice(self.attempt.piece());
                 self.cx.tap.piece(&data);
                 self.cx.bytes_out += data.len() as u64;
-                self.handed = Some(clock::now());
                 if self.attempt.is_complete() && self.attempt.trailers().is_none() {
                     self.finish();
+                    self.handed = Some(self.cx.ended());
+                } else {
+                    self.handed = Some(clock::now());
                 }
                 Poll::Ready(Some(Ok(Frame::data(data))))
             }
@@ -476,7 +483,7 @@ impl Streaming {
         self.cx.bytes_in = self.body.received;
         self.cx.close(self.status);
         self.cx.tap.complete();
-        self.attempt.finish(clock::now());
+        self.attempt.finish(self.cx.ended());
     }
 
     fn broke(&mut self, fault: Fault) -> BrokenOff {
@@ -501,5 +508,6 @@ impl Drop for Streaming {
                 self.cx.close(self.status);
             }
         }
+        self.cx.worker.alarms.give(std::mem::take(&mut self.alarm));
     }
 }

@@ -19,8 +19,9 @@ use super::error::{Fault, UpstreamFault};
 use super::pool::{self, EndpointPool, InFlight, VersionLoad};
 use super::worker::Worker;
 use crate::clock;
-use crate::h1::fields::Fields;
+use crate::h1::fields::{Field, Fields};
 use crate::h1::head::{Framing, Method, ResponseHead};
+use crate::h1::write::Section;
 use crate::limits::{POOL_IDLE_MAX, UPSTREAM_FIELDS_MAX};
 use crate::net;
 use crate::upstream::Endpoint;
@@ -441,15 +442,26 @@ fn request_of(head: &[u8], tls: bool, body: UpBody) -> Option<Request<UpBody>> {
     request.body(body).ok()
 }
 
-/// Fields as hyper holds them; what it does not take is left out.
+/// Fields as hyper holds them.
 pub fn map_of(fields: &Fields) -> HeaderMap {
     let mut map = HeaderMap::new();
-    for field in fields.iter() {
-        let name = http::HeaderName::from_bytes(field.name);
-        let value = http::HeaderValue::from_bytes(field.value);
-        if let (Ok(name), Ok(value)) = (name, value) {
-            map.append(name, value);
+    map.lines(fields, |_| true);
+    map
+}
+
+/// What hyper does not take is left out.
+impl Section for HeaderMap {
+    fn line(&mut self, name: &[u8], value: &[u8]) {
+        let name = http::HeaderName::from_bytes(name);
+        let value = http::HeaderValue::from_bytes(value);
+        if let (Ok(name), Ok(mut value)) = (name, value) {
+            // An id is never sent twice: in the table of HPACK it would only drive out what is.
+            value.set_sensitive(name == "x-request-id");
+            self.append(name, value);
         }
     }
-    map
+
+    fn lines(&mut self, fields: &Fields, passes: impl FnMut(&Field<'_>) -> bool) {
+        fields.iter().filter(passes).for_each(|field| self.line(field.name, field.value));
+    }
 }

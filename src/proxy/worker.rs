@@ -14,6 +14,7 @@ use std::time::Duration;
 use rustc_hash::FxHashMap;
 use tokio::sync::{mpsc, oneshot};
 
+use super::alarm::Alarms;
 use super::budget::Budgets;
 use super::buffers::Buffers;
 use super::counters::{Counts, Trial};
@@ -85,6 +86,7 @@ pub struct Worker {
     seat: usize,
     lease: RefCell<Lease>,
     pub buffers: Buffers,
+    pub alarms: Alarms,
     pub pools: Pools,
     /// Connections of copies: a shadow that hangs takes none of the others.
     pub shadow_pools: Pools,
@@ -112,6 +114,7 @@ impl Worker {
             seat,
             lease: RefCell::new(lease),
             buffers: Buffers::default(),
+            alarms: Alarms::default(),
             pools: Pools::default(),
             shadow_pools: Pools::default(),
             gates: Gates::default(),

@@ -124,7 +124,8 @@ async fn mirror(job: Job) -> Result<(), Miss> {
     let primary = async { primary.await.unwrap_or(Err(Miss::PrimaryIncomplete)) };
     let secondary = async {
         Ok(match secondary {
-            Some(copy) => copy.send().await.ok(),
+            // Boxed: few services have a secondary, and every copy would carry its state.
+            Some(copy) => Box::pin(copy.send()).await.ok(),
             None => None,
         })
     };
@@ -150,7 +151,7 @@ impl Copy {
     }
 
     async fn answered(mut self) -> Result<Observed, Miss> {
-        let mut alarm = Alarm::default();
+        let mut alarm = self.worker.alarms.take();
         let mut answer = ResponseHead::default();
         let mut body: Box<dyn BodySource> = match &self.queue {
             Some(queue) => Box::new(CopyBody::new(queue.clone())),
@@ -168,6 +169,7 @@ impl Copy {
         let latency = clock::now().saturating_duration_since(self.began);
         let kept = self.body(&mut attempt, &mut *body, &mut alarm).await?;
         attempt.finish(clock::now());
+        self.worker.alarms.give(alarm);
         let ResponseHead { status, fields, .. } = answer;
         Ok(Observed { status, fields, body: kept, latency })
     }

@@ -170,6 +170,34 @@ pub fn h2_to_h1(data: &[u8]) {
     assert_eq!((again.authority(), again.framing), (head.authority(), head.framing));
 }
 
+/// A PROXY header ends where it ends: nothing before is one, and what follows changes nothing. The
+/// client that it names is the client that a header of our own tells of.
+pub fn proxy_header(data: &[u8]) {
+    use tidegate::proxy_header::{Damaged, ProxyVersion, Source, parse, write};
+    let at_once = parse(data);
+    let came = cuts(data.len()).map(|end| parse(&data[..end])).find(|came| *came != Ok(None));
+    match at_once {
+        Ok(Some((_, length))) => {
+            assert_eq!(came, Some(at_once), "in pieces it is another header");
+            assert_eq!(parse(&data[..length]), at_once, "what follows is part of it");
+            assert_eq!(parse(&data[..length - 1]), Ok(None), "it ends before its end");
+        }
+        Ok(None) => assert_eq!(came, None, "in pieces it ends"),
+        Err(Damaged) => assert_eq!(came, Some(Err(Damaged)), "in pieces it is taken"),
+    }
+    let Ok(Some((Source::Client(client), _))) = at_once else { return };
+    for version in [ProxyVersion::V1, ProxyVersion::V2] {
+        let own = write(version, Some((client, client)));
+        let Ok(Some((Source::Client(again), length))) = parse(&own) else {
+            panic!("written anew it is refused: {client}");
+        };
+        assert_eq!(length, own.len());
+        assert_eq!((again.ip().to_canonical(), again.port()), {
+            (client.ip().to_canonical(), client.port())
+        });
+    }
+}
+
 /// Any text is a configuration or is told why it is none.
 pub fn config(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };

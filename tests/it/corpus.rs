@@ -17,6 +17,7 @@ const TARGETS: &[(&str, Target)] = &[
     ("h2_to_h1", checks::h2_to_h1),
     ("config", checks::config),
     ("journal", checks::journal),
+    ("proxy_header", checks::proxy_header),
 ];
 
 #[test]

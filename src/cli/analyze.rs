@@ -154,6 +154,8 @@ fn object(block: u64, engine: &Engine, dispersion: f64) -> Value {
 #[derive(Default)]
 struct Shown {
     last: Option<Verdict>,
+    /// The block of the last row.
+    block: u64,
     rows: Vec<Vec<Cell>>,
 }
 
@@ -167,6 +169,7 @@ impl Shown {
 
     fn row(&mut self, block: u64, engine: &Engine) {
         let Some(errors) = engine.evidence("the canary").into_iter().next() else { return };
+        self.block = block;
         let Evidence { log_evidence, difference, ratio, .. } = errors;
         let verdict = text(engine.verdict().as_str());
         let verdict = match engine.verdict() {
@@ -186,7 +189,9 @@ impl Shown {
     }
 
     fn print(mut self, blocks: u64, engine: &Engine) {
-        self.row(blocks, engine);
+        if self.block != blocks {
+            self.row(blocks, engine);
+        }
         let heads = ["block", "verdict", "worse", "safe", "difference", "ratio"];
         let mut table = Table::new(&heads);
         self.rows.into_iter().for_each(|row| table.row(row));

@@ -58,6 +58,8 @@ pub struct View {
     pub void: Option<String>,
     /// What the plain gates say, if they hold it back.
     pub gate: Option<String>,
+    /// What its next move waits for beside the clock.
+    pub waits_for: Vec<String>,
     pub evidence: Vec<Evidence>,
     /// The greatest share that the data allow.
     pub max_share: f64,
@@ -124,18 +126,21 @@ impl Rollouts {
             kept.map(|kept| kept.keeper.clone())
         };
         // Without the lock: intervals take a while.
-        let keeper = known.unwrap_or_else(|| Keeper::new(&rollout.plan));
-        let gate = match keeper.gate(&rollout, compared(&rollout, service, control)) {
-            Gate::Passes => None,
-            Gate::Waits(text) | Gate::Fails(text) => Some(text),
-        };
-        let engine = keeper.engine;
+        let mut keeper = known.unwrap_or_else(|| Keeper::new(&rollout.plan));
+        let judged = keeper.judge(&rollout, surroundings(&rollout, service, control));
+        let evidence = keeper.evidence(&rollout);
+        let unsure = evidence.iter().filter(|evidence| evidence.verdict != Verdict::Safe);
+        let unsure: Vec<_> = unsure.map(|evidence| evidence.metric.as_str()).collect();
         Some(View {
-            verdict: engine.verdict(),
-            void: engine.void(),
-            gate,
-            evidence: engine.evidence(rollout.plan.to.as_str()),
-            max_share: engine.max_weight(),
+            waits_for: rollout.waits_for(&judged, &unsure),
+            verdict: judged.verdict,
+            void: judged.void,
+            gate: match judged.gate {
+                Gate::Passes => None,
+                Gate::Waits(text) | Gate::Fails(text) => Some(text),
+            },
+            max_share: keeper.engine.max_weight(),
+            evidence,
             rollout,
         })
     }

@@ -79,7 +79,7 @@ fn judge_counts(plan: &RolloutPlan, counts: &Arm) -> Gate {
 }
 
 /// Microseconds of a quantile, from the lower edge of its bucket.
-fn quantile(counts: &[u32], level: f64) -> Option<u64> {
+pub(super) fn quantile(counts: &[u32], level: f64) -> Option<u64> {
     let total: u64 = counts.iter().map(|count| u64::from(*count)).sum();
     let rank = ((level * total as f64).ceil() as u64).max(1);
     let mut below = 0;

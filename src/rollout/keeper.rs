@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::evidence::Tolerance;
 use super::evidence::engine::{Arm, Engine, Evidence, Metric, Params, Tick, Verdict};
+use super::evidence::{Tolerance, words};
 use super::gate::{self, Compared, Gate};
 use super::machine::{Judged, Rollout, State};
 use crate::limits::ROLLOUT_UNUSABLE_MAX;
@@ -185,6 +185,21 @@ impl Keeper {
         gate::judge(&rollout.plan, &self.step, shadow)
     }
 
+    /// What is known of every metric, in words too: of latency with both quantiles.
+    pub fn evidence(&self, rollout: &Rollout) -> Vec<Evidence> {
+        let mut all = self.engine.evidence(rollout.plan.to.as_str());
+        for evidence in &mut all {
+            let Some(level) = evidence.metric.level() else { continue };
+            let baseline = self.engine.baseline_quantile(evidence.metric);
+            let canary = gate::quantile(&self.step.latency, level);
+            evidence.quantiles = baseline.zip(canary).map(|(baseline, canary)| [baseline, canary]);
+            if let Some(quantiles) = evidence.quantiles {
+                evidence.text += &format!("; {}", words::quantiles(quantiles));
+            }
+        }
+        all
+    }
+
     /// What speaks against the version most, in words: what a regression is put down to.
     pub fn sentence(&self, rollout: &Rollout) -> String {
         let blamed = self.engine.blamed();
@@ -192,8 +207,8 @@ impl Keeper {
             true => f64::INFINITY,
             false => evidence.log_evidence,
         };
-        let evidence = self.engine.evidence(rollout.plan.to.as_str()).into_iter();
-        let loudest = evidence.max_by(|a, b| loudness(a).total_cmp(&loudness(b)));
+        let loudest =
+            self.evidence(rollout).into_iter().max_by(|a, b| loudness(a).total_cmp(&loudness(b)));
         loudest.map(|evidence| evidence.text).unwrap_or_default()
     }
 }

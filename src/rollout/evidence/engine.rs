@@ -3,7 +3,7 @@
 use super::blocker::{Blocker, Closed, Pool};
 use super::dispersion::Halves;
 use super::interval::{Estimate, max_weight};
-use super::latency::{History, above, alarm_bucket, safe_bucket};
+use super::latency::{History, above, alarm_bucket, edge, safe_bucket};
 use super::track::{Reading, Track};
 use super::{Block, Tolerance, log_sum_exp, words};
 use std::collections::BTreeMap;
@@ -96,7 +96,7 @@ impl Metric {
     }
 
     /// The quantile of a latency metric.
-    pub(super) fn level(self) -> Option<f64> {
+    pub fn level(self) -> Option<f64> {
         match self {
             Self::Errors | Self::Outcomes => None,
             Self::P50 => Some(0.5),
@@ -230,6 +230,8 @@ pub struct Evidence {
     /// Canary less baseline; of errors and outcomes only.
     pub difference: Option<Estimate>,
     pub ratio: Option<Estimate>,
+    /// Microseconds of the quantile: baseline's and canary's; of latency only.
+    pub quantiles: Option<[u64; 2]>,
     /// What this metric alone says.
     pub verdict: Verdict,
     pub text: String,
@@ -537,9 +539,15 @@ impl Engine {
             dispersion,
             difference,
             ratio,
+            quantiles: None,
             verdict,
             text,
         }
+    }
+
+    /// Microseconds of the baseline's quantile lately, for a metric of latency.
+    pub fn baseline_quantile(&self, metric: Metric) -> Option<u64> {
+        metric.level().and_then(|level| self.history.threshold(level)).map(edge)
     }
 
     /// Everything that must outlive a restart, by name. Open blocks are left out: they are a few

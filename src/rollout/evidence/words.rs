@@ -61,6 +61,15 @@ pub fn ratio(estimate: Estimate) -> String {
     format!("×{} [{}, {}]", times(point), times(low), times(high))
 }
 
+/// Both quantiles of a latency: microseconds of the baseline's and the canary's.
+pub fn quantiles([baseline, canary]: [u64; 2]) -> String {
+    let millis = |micros: u64| match micros as f64 / 1e3 {
+        millis if millis < 10.0 => format!("{millis:.1} ms"),
+        millis => format!("{millis:.0} ms"),
+    };
+    format!("{} beside {}", millis(canary), millis(baseline))
+}
+
 /// The whole sentence on one metric.
 pub fn sentence(said: &Said<'_>) -> String {
     let odds = odds(said.log_evidence);

@@ -135,7 +135,7 @@ fn read(line: &str) -> Result<Closed<Tick>, String> {
 }
 
 fn object(block: u64, engine: &Engine, dispersion: f64) -> Value {
-    let errors = &engine.evidence("the canary")[0];
+    let errors = &engine.evidence("the canary", &[])[0];
     let ends = |estimate: Option<Estimate>| {
         estimate.map(|estimate| json!([estimate.low, estimate.point, estimate.high]))
     };
@@ -168,7 +168,7 @@ impl Shown {
     }
 
     fn row(&mut self, block: u64, engine: &Engine) {
-        let Some(errors) = engine.evidence("the canary").into_iter().next() else { return };
+        let Some(errors) = engine.evidence("the canary", &[]).into_iter().next() else { return };
         self.block = block;
         let Evidence { log_evidence, difference, ratio, .. } = errors;
         let verdict = text(engine.verdict().as_str());
@@ -196,7 +196,7 @@ impl Shown {
         let mut table = Table::new(&heads);
         self.rows.into_iter().for_each(|row| table.row(row));
         table.print();
-        for evidence in engine.evidence("the canary") {
+        for evidence in engine.evidence("the canary", &[]) {
             println!("\n{}", evidence.text);
         }
     }

@@ -172,14 +172,20 @@ impl Rollouts {
         (seconds, now): (f64, Instant),
         folder: &Path,
     ) -> Option<(Arc<Rollout>, Rollout)> {
-        let rollout = service.traffic.rollout.clone();
-        let live = rollout.filter(|rollout| rollout.state.is_live() || rollout.moves());
-        let plan =
-            live.as_ref().map(|rollout| &rollout.plan).or(service.plan.rollout.as_deref())?;
+        let last = service.traffic.rollout.as_ref();
+        let is_live = |rollout: &&Arc<Rollout>| rollout.state.is_live() || rollout.moves();
+        let live = last.filter(is_live).cloned();
+        let declared = service.plan.rollout.as_deref();
+        let plan = live.as_ref().map(|rollout| &rollout.plan).or(declared);
+        let plan = plan.or(last.map(|rollout| &rollout.plan))?;
         let mut ticks = ticks(service, plan, trials);
         let mut keepers = self.keepers();
         let fresh = || Kept { keeper: Keeper::new(plan), at: None };
         let kept = keepers.entry(service.name.clone()).or_insert_with(fresh);
+        if let Some(over) = last.filter(|_| live.is_none() && kept.keeper.has_judged_nothing()) {
+            // After a restart: why it was ended is still of interest.
+            kept.take_over(over, &service.name, folder);
+        }
         let Some(rollout) = live else {
             // Nobody is compared: what was told now says nothing of a later rollout.
             self.outcomes().retain(|(name, _), _| *name != service.name);

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use super::evidence::Tolerance;
 use super::evidence::engine::{Arm, Engine, Evidence, Metric, Params, Tick, Verdict};
-use super::evidence::{Tolerance, words};
 use super::gate::{self, Compared, Gate};
 use super::machine::{Judged, Rollout, State};
 use crate::limits::ROLLOUT_UNUSABLE_MAX;
@@ -101,6 +101,11 @@ impl Keeper {
         self.of == Some(identity(rollout))
     }
 
+    /// Whether it was never given a rollout to judge.
+    pub fn has_judged_nothing(&self) -> bool {
+        self.of.is_none()
+    }
+
     /// Learns from the baseline alone, before a rollout.
     pub fn warm(&mut self, baseline: &[Arm; 2], seconds: f64) {
         self.learned.warm(baseline, seconds);
@@ -185,19 +190,9 @@ impl Keeper {
         gate::judge(&rollout.plan, &self.step, shadow)
     }
 
-    /// What is known of every metric, in words too: of latency with both quantiles.
+    /// What is known of every metric, in words too.
     pub fn evidence(&self, rollout: &Rollout) -> Vec<Evidence> {
-        let mut all = self.engine.evidence(rollout.plan.to.as_str());
-        for evidence in &mut all {
-            let Some(level) = evidence.metric.level() else { continue };
-            let baseline = self.engine.baseline_quantile(evidence.metric);
-            let canary = gate::quantile(&self.step.latency, level);
-            evidence.quantiles = baseline.zip(canary).map(|(baseline, canary)| [baseline, canary]);
-            if let Some(quantiles) = evidence.quantiles {
-                evidence.text += &format!("; {}", words::quantiles(quantiles));
-            }
-        }
-        all
+        self.engine.evidence(rollout.plan.to.as_str(), &self.step.latency)
     }
 
     /// What speaks against the version most, in words: what a regression is put down to.

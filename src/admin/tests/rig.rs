@@ -118,7 +118,8 @@ impl Rig {
 
     /// With more in its configuration.
     pub fn with(more: &str) -> Self {
-        let parsed = config::parse(&format!("{CONFIG}\n{more}"), Path::new("tidegate.toml"), &|_| None);
+        let parsed =
+            config::parse(&format!("{CONFIG}\n{more}"), Path::new("tidegate.toml"), &|_| None);
         let config = Arc::new(parsed.map_err(|report| report.to_string()).unwrap().config);
         let dir = tempfile::tempdir().unwrap();
         let registry = Arc::new(Registry::default());

@@ -34,6 +34,7 @@ use crate::shadow::ShadowHub;
 use crate::snapshot::Snapshot;
 use crate::telemetry::collector::Telemetry;
 use crate::telemetry::log::{self, LevelHandle};
+use crate::traffic::Traffic;
 use crate::upstream::endpoint::Status;
 use crate::upstream::prober::Prober;
 use crate::upstream::resolver::Resolver;
@@ -328,6 +329,23 @@ fn bind(plan: &ListenerPlan, workers: usize) -> Result<Bound, String> {
 fn open(plan: &ListenerPlan) -> Result<Open, String> {
     let certs = plan.tls.as_ref().map(CertStore::open).transpose()?.map(Arc::new);
     Ok(Open { shared: Arc::new(ListenerShared::new(plan.clone(), certs.clone())), certs })
+}
+
+/// What a start would still stumble over in a valid configuration, in sentences: what the files that
+/// it names hold. Certificates, keys, roots and tokens are read, and nothing is kept.
+pub fn rehearse(config: &Config) -> Vec<String> {
+    let certificates = config.listeners.iter().filter_map(|plan| {
+        let error = open(plan).err()?;
+        Some(format!("listener `{}`: {error}", plan.name))
+    });
+    let registry = Registry::default();
+    let traffic = config.services.iter();
+    let traffic = traffic.map(|(name, plan)| (name.clone(), Arc::new(Traffic::of(plan)))).collect();
+    let routes = config.route_table(&registry);
+    let edge = Arc::new(config.edge.clone());
+    let roots = Snapshot::compile(routes, &config.services, &traffic, edge, &registry).err();
+    let tokens = config.admin.token_file.as_deref().and_then(|file| admin::read_tokens(file).err());
+    certificates.chain(roots.map(|error| error.to_string())).chain(tokens).collect()
 }
 
 async fn shadows_task(shared: Arc<Shared>, comparisons: crate::shadow::Comparisons) {

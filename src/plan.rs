@@ -314,6 +314,16 @@ impl Step {
     }
 }
 
+impl std::fmt::Display for Step {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}%", f64::from(self.share_ppm) / 1e4)?;
+        if let Some(duration) = self.duration {
+            write!(f, " for {}", humantime::format_duration(duration))?;
+        }
+        f.write_str(if self.manual { ", manual" } else { "" })
+    }
+}
+
 /// The bounds of the sequential analysis.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AnalysisPlan {

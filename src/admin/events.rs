@@ -31,8 +31,8 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// Follow events.
 #[utoipa::path(
     get, path = "/v1/events", tag = "status",
-    description = "Server-Sent Events: `revision`, `health`, `reload`, and `missed` when the reader \
-        was too slow. The id of a revision is its number; `Last-Event-ID` repeats later ones.",
+    description = "Server-Sent Events: `revision`, `health`, `verdict`, `reload`, and `missed` when \
+        the reader was too slow. The id of a revision is its number; `Last-Event-ID` repeats later ones.",
     params(("Last-Event-ID" = Option<u64>, Header)),
     responses((status = 200, body = String, content_type = "text/event-stream"))
 )]

@@ -74,7 +74,9 @@ fn service_name(text: &str) -> Result<ServiceName, Problem> {
     ServiceName::new(text).map_err(|error| Problem::unknown(error.to_string()))
 }
 
+/// A parameter that is misspelt must not make a change of what was to be a dry run.
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct ChangeQuery {
     #[serde(default)]
     dry_run: bool,
@@ -117,7 +119,11 @@ fn reason(headers: &HeaderMap) -> Option<String> {
 
 fn query<T: DeserializeOwned>(parts: &Parts) -> Result<Parameters<T>, Problem> {
     let read = Query::<T>::try_from_uri(&parts.uri);
-    let Query(value) = read.map_err(|error| Problem::malformed(error.body_text()))?;
+    let Query(value) = read.map_err(|error| {
+        let text = error.body_text();
+        let text = text.trim_start_matches("Failed to deserialize query string: ");
+        Problem::malformed(format!("the query cannot be read: {text}"))
+    })?;
     Ok(Parameters(value))
 }
 
@@ -169,6 +175,10 @@ async fn read(body: Body) -> Result<Bytes, Problem> {
 
 /// Reads JSON: 400 when it is none, 422 when it is not what is asked for.
 fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+    // Every body is an object; serde would also take the values of its keys as an array.
+    if bytes.trim_ascii_start().starts_with(b"[") {
+        return Err(Problem::invalid("the body is an array; write a JSON object"));
+    }
     serde_json::from_slice(bytes).map_err(|error| match error.is_data() {
         true => Problem::invalid(error.to_string()),
         false => Problem::malformed(format!("the body is no JSON: {error}")),
@@ -215,7 +225,7 @@ mod tests {
 
     #[test]
     fn json_that_is_none_is_400_and_json_that_does_not_fit_is_422() {
-        let cases = [("{", 400), ("{} x", 400), ("[]", 422), ("{\"a\":1}", 422)];
+        let cases = [("{", 400), ("{} x", 400), ("[]", 422), ("[\"a\"]", 422), ("{\"a\":1}", 422)];
         for (text, status) in cases {
             let problem = parse::<std::collections::BTreeMap<String, String>>(text.as_bytes());
             let response = problem.unwrap_err().into_response();

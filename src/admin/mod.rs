@@ -77,13 +77,15 @@ impl AdminState {
         file: &Path,
         config: &AdminSettings,
     ) -> Result<Self, String> {
-        let tokens = match &config.token_file {
-            Some(path) => Tokens::read(path)?,
-            None => Tokens::default(),
-        };
+        let tokens = config.token_file.as_deref().map_or(Ok(Tokens::default()), read_tokens)?;
         let (file, guard) = (file.to_owned(), Arc::new(Guard::new(tokens)));
         Ok(Self { control, rollouts, telemetry, phase, reload, file, guard })
     }
+}
+
+/// Reads a token file. The error is a sentence.
+pub fn read_tokens(file: &Path) -> Result<Tokens, String> {
+    Tokens::read(file)
 }
 
 /// Every call.

@@ -8,7 +8,9 @@ use super::AdminState;
 use super::dto::{RevisionDetailDto, RevisionDto};
 use super::extract::{Parameters, reply};
 use super::problem::Problem;
+use crate::control::unknown_service;
 use crate::limits::REVISIONS_KEPT;
+use crate::name::ServiceName;
 
 /// Which part of the history is wanted.
 #[derive(Debug, Deserialize)]
@@ -25,12 +27,12 @@ pub struct ListQuery {
         ("limit" = Option<usize>, Query, description = "At most so many."),
         ("service" = Option<String>, Query, description = "Only those that changed this service."),
     ),
-    responses((status = 200, body = Vec<RevisionDto>))
+    responses((status = 200, body = Vec<RevisionDto>), (status = 404, body = Problem))
 )]
 pub async fn list(
     State(state): State<AdminState>,
     Parameters(query): Parameters<ListQuery>,
-) -> Response {
+) -> Result<Response, Problem> {
     let locked = state.control.state().await;
     let service = query.service.as_deref();
     let limit = query.limit.unwrap_or(REVISIONS_KEPT);
@@ -39,9 +41,16 @@ pub async fn list(
         service.is_none_or(|service| names.any(|name| name == service))
     });
     let list: Vec<_> = entries.take(limit).map(|entry| RevisionDto::new(entry, service)).collect();
-    let revision = state.control.current().number;
     drop(locked);
-    reply(revision, &list)
+    let current = state.control.current();
+    // One that is gone still has a history; one that never was is a typing error.
+    if let Some(service) = service.filter(|_| list.is_empty() && limit > 0) {
+        let name =
+            ServiceName::new(service).map_err(|error| Problem::unknown(error.to_string()))?;
+        let snapshot = &current.snapshot;
+        snapshot.service(&name).ok_or_else(|| unknown_service(&name, snapshot))?;
+    }
+    Ok(reply(current.number, &list))
 }
 
 /// One revision with all of its traffic.

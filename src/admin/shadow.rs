@@ -17,12 +17,12 @@ use crate::name::ServiceName;
 use crate::operations::{self, Ask};
 use crate::shadow::ReportView;
 use crate::snapshot::Shadow;
-use crate::traffic::ShadowRule;
 
 /// Start or change mirroring.
 #[utoipa::path(
     put, path = "/v1/services/{service}/shadow", tag = "shadow",
-    description = "Sends copies of a service's requests to a version; its answers never reach clients.",
+    description = "Sends copies of a service's requests to a version; its answers never reach clients. \
+        What the body leaves out is as the file declares it of this version as the shadow, or else the default.",
     params(
         ("service" = String, Path),
         ("dry_run" = Option<bool>, Query, description = "Answer what would happen; change nothing."),
@@ -41,7 +41,9 @@ pub async fn start(
     asked: Asked,
     JsonBody(body): JsonBody<ShadowBody>,
 ) -> Result<Response, Problem> {
-    let rule = ShadowRule::try_from(body)?;
+    let current = state.control.current();
+    let known = current.snapshot.service(&service);
+    let rule = body.rule(known.and_then(|known| known.plan.shadow.as_ref()))?;
     let ask = Ask { service: &service, author: &asked.author, terms: &asked.terms };
     let outcome = operations::set_shadow(&state.control, ask, Some(rule)).await?;
     Ok(changed(&outcome, asked.terms.dry_run))

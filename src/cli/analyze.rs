@@ -135,7 +135,7 @@ fn read(line: &str) -> Result<Closed<Tick>, String> {
 }
 
 fn object(block: u64, engine: &Engine, dispersion: f64) -> Value {
-    let errors = &engine.evidence("the canary")[0];
+    let errors = &engine.evidence("the canary", &[])[0];
     let ends = |estimate: Option<Estimate>| {
         estimate.map(|estimate| json!([estimate.low, estimate.point, estimate.high]))
     };
@@ -154,6 +154,8 @@ fn object(block: u64, engine: &Engine, dispersion: f64) -> Value {
 #[derive(Default)]
 struct Shown {
     last: Option<Verdict>,
+    /// The block of the last row.
+    block: u64,
     rows: Vec<Vec<Cell>>,
 }
 
@@ -166,7 +168,8 @@ impl Shown {
     }
 
     fn row(&mut self, block: u64, engine: &Engine) {
-        let Some(errors) = engine.evidence("the canary").into_iter().next() else { return };
+        let Some(errors) = engine.evidence("the canary", &[]).into_iter().next() else { return };
+        self.block = block;
         let Evidence { log_evidence, difference, ratio, .. } = errors;
         let verdict = text(engine.verdict().as_str());
         let verdict = match engine.verdict() {
@@ -186,12 +189,14 @@ impl Shown {
     }
 
     fn print(mut self, blocks: u64, engine: &Engine) {
-        self.row(blocks, engine);
+        if self.block != blocks {
+            self.row(blocks, engine);
+        }
         let heads = ["block", "verdict", "worse", "safe", "difference", "ratio"];
         let mut table = Table::new(&heads);
         self.rows.into_iter().for_each(|row| table.row(row));
         table.print();
-        for evidence in engine.evidence("the canary") {
+        for evidence in engine.evidence("the canary", &[]) {
             println!("\n{}", evidence.text);
         }
     }

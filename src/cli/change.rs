@@ -44,6 +44,14 @@ pub(super) fn done(admin: &Admin, answer: &Value, words: &str) -> u8 {
         }
         table.print();
     }
+    for change in answer["changes"].as_array().into_iter().flatten() {
+        if change["to"].as_object().is_some_and(Map::is_empty) {
+            anstream::eprintln!(
+                "warning: no version of {} has weight: its requests are answered with 503",
+                change["service"].as_str().unwrap_or_default()
+            );
+        }
+    }
     if answer["persisted"] == false && !dry && !unchanged {
         anstream::eprintln!("warning: the change is live and could not be written to disk");
     }
@@ -57,7 +65,9 @@ pub fn weights(admin: &Admin, service: &str, pairs: &[String], dry: bool) -> Res
         let wrong = || usage(format!("`{pair}` is no weight; write VERSION=NUMBER, e.g. blue=90"));
         let (version, weight) = pair.split_once('=').ok_or_else(wrong)?;
         let weight: u32 = weight.parse().map_err(|_| wrong())?;
-        weights.insert(version.to_owned(), weight.into());
+        if weights.insert(version.to_owned(), weight.into()).is_some() {
+            return Err(usage(format!("`{version}` is given twice")));
+        }
     }
     let body = Value::Object(weights);
     let answer = admin.call(Method::PUT, &path(service, "weights", dry), Some(&body))?;
@@ -110,7 +120,10 @@ pub fn shadow(
         let answer = admin.call(Method::DELETE, &path(service, "shadow", false), None)?;
         return Ok(done(admin, &answer, &format!("{service} has no shadow")));
     }
-    let mut body = json!({ "version": version, "percent": percent.unwrap_or(100.0) });
+    let mut body = json!({ "version": version });
+    if let Some(percent) = percent {
+        body["percent"] = percent.into();
+    }
     if let Some(secondary) = secondary {
         body["secondary"] = secondary.into();
     }

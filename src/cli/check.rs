@@ -3,21 +3,33 @@
 use std::io::IsTerminal;
 use std::path::Path;
 
+use serde_json::json;
+
+use crate::app;
 use crate::config;
 
-/// Prints what is wrong; returns 1 when the configuration is not valid.
+/// Prints what is wrong, in the configuration or in the files that it names; returns 1 when anything is.
 pub fn run(path: &Path, json: bool) -> u8 {
     let loaded = config::load(path, &super::environment);
-    let (report, code) = match &loaded {
-        Ok(loaded) => (&loaded.warnings, 0),
-        Err(report) => (report, super::NO),
+    let (report, stumbles) = match &loaded {
+        Ok(loaded) => (&loaded.warnings, app::rehearse(&loaded.config)),
+        Err(report) => (report, Vec::new()),
     };
+    let valid = loaded.is_ok() && stumbles.is_empty();
+    let code = if valid { 0 } else { super::NO };
     if json {
-        println!("{}", report.to_json(code == 0));
+        let mut told = report.to_json(valid);
+        if let Some(diagnostics) = told["diagnostics"].as_array_mut() {
+            diagnostics.extend(stumbles.iter().map(|message| {
+                json!({ "severity": "error", "file": path.display().to_string(), "message": message })
+            }));
+        }
+        println!("{told}");
         return code;
     }
     eprint!("{}", report.render(std::io::stderr().is_terminal()));
-    if let Ok(loaded) = &loaded {
+    stumbles.iter().for_each(|message| eprintln!("error: {message}"));
+    if let (Ok(loaded), true) = (&loaded, valid) {
         let (services, routes) = (loaded.config.services.len(), loaded.config.routes.len());
         let count = |n: usize, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
         println!(

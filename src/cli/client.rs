@@ -16,6 +16,7 @@ const PATIENCE: Duration = Duration::from_secs(600);
 
 /// Where the admin API is and who asks.
 #[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Options of every command")]
 pub struct Admin {
     /// The admin API: a URL, or unix:/path.
     #[arg(
@@ -29,13 +30,13 @@ pub struct Admin {
     /// The token, from the environment only, so that it is in no process list.
     #[arg(long, global = true, env = "TIDEGATE_TOKEN", hide = true, hide_env_values = true)]
     token: Option<String>,
-    /// A file that holds the token.
+    /// A file that holds the token; without it, TIDEGATE_TOKEN is the token.
     #[arg(long, global = true, value_name = "FILE")]
     token_file: Option<PathBuf>,
-    /// Print JSON.
+    /// Print JSON instead of text.
     #[arg(long, global = true)]
     pub json: bool,
-    /// Why; kept with the revision.
+    /// Why a change is made; kept with its revision.
     #[arg(long, global = true, value_name = "TEXT")]
     reason: Option<String>,
 }
@@ -79,7 +80,7 @@ impl Failure {
 impl Admin {
     /// Asks and waits for the answer's JSON.
     pub fn call(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Value, Failure> {
-        self.block_on(async {
+        let call = async {
             let response = self.send(method, path, body).await?;
             let status = response.status().as_u16();
             let bytes = response.into_body().collect().await;
@@ -90,32 +91,38 @@ impl Admin {
                 200..=299 => Ok(value),
                 _ => Err(Failure::No { status, problem: value }),
             }
+        };
+        block_on(async {
+            let late = || Failure::Unreachable(format!("{} did not answer in time", self.admin));
+            tokio::time::timeout(PATIENCE, call).await.unwrap_or_else(|_| Err(late()))
         })
     }
 
-    /// Follows a stream of server-sent events; `line` is called for each line.
-    pub fn follow(&self, path: &str, mut line: impl FnMut(&str)) -> Result<(), Failure> {
-        self.block_on(async {
-            let mut body = self.send(Method::GET, path, None).await?.into_body();
+    /// Follows a stream of server-sent events for as long as it lasts and `line`, which is called for
+    /// each line, says to go on.
+    pub fn follow(&self, path: &str, mut line: impl FnMut(&str) -> bool) -> Result<(), Failure> {
+        block_on(async {
+            let response = self.send(Method::GET, path, None).await?;
+            let status = response.status();
+            let mut body = response.into_body();
+            if !status.is_success() {
+                let bytes =
+                    body.collect().await.map_err(|error| unreachable(&self.admin, error))?;
+                let problem = serde_json::from_slice(&bytes.to_bytes()).unwrap_or_default();
+                return Err(Failure::No { status: status.as_u16(), problem });
+            }
             let mut rest = String::new();
             while let Some(frame) = body.frame().await {
                 let frame = frame.map_err(|error| unreachable(&self.admin, error))?;
                 rest.push_str(&String::from_utf8_lossy(frame.data_ref().unwrap_or(&Bytes::new())));
                 while let Some((whole, tail)) = rest.split_once('\n') {
-                    line(whole);
+                    if !line(whole) {
+                        return Ok(());
+                    }
                     rest = tail.to_owned();
                 }
             }
             Ok(())
-        })
-    }
-
-    fn block_on<T>(&self, work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        let runtime = runtime.map_err(|error| Failure::Unreachable(error.to_string()))?;
-        runtime.block_on(async {
-            let late = || Failure::Unreachable(format!("{} did not answer in time", self.admin));
-            tokio::time::timeout(PATIENCE, work).await.unwrap_or_else(|_| Err(late()))
         })
     }
 
@@ -167,6 +174,11 @@ impl Admin {
         let line = line.unwrap_or_default();
         Ok(Some(line.split_once(':').map_or(line, |(_, token)| token).trim().to_owned()))
     }
+}
+
+fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.map_err(|error| Failure::Unreachable(error.to_string()))?.block_on(work)
 }
 
 type Sender = hyper::client::conn::http1::SendRequest<Full<Bytes>>;

@@ -75,21 +75,40 @@ pub fn run(options: &Options, json: bool) -> Result<u8, Failure> {
     if paths.is_empty() {
         return Err(usage("no requests: write one path a line, beginning with `/`".into()));
     }
+    for url in [Some(&options.baseline), Some(&options.candidate), options.secondary.as_ref()] {
+        url.map_or(Ok(()), |url| check(url)).map_err(usage)?;
+    }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| usage(error.to_string()))?;
-    let report = runtime.block_on(play(options, &rules, &paths));
+    let (report, failure) = runtime.block_on(play(options, &rules, &paths));
     let report = to_json(&report);
+    let gate = Gate { max_mismatch: options.max_mismatch.clone(), min_samples: 1 };
+    let ruling = gate.rule(&report)?;
     if json {
         println!("{report}");
     } else {
-        diffs::print(&report);
+        diffs::print(&report, ["candidate", "baseline"]);
+        if let Some(ruling) = &ruling {
+            anstream::println!("{}", ruling.text);
+        }
     }
-    let gate = Gate { max_mismatch: options.max_mismatch.clone(), min_samples: 1 };
-    Ok(if gate.passes(&report)? == Some(false) { super::NO } else { 0 })
+    if let Some(failure) = failure {
+        anstream::eprintln!("first failure: {failure}");
+    }
+    let nothing = report["compared"] == 0;
+    Ok(if nothing || ruling.is_some_and(|ruling| !ruling.passes) { super::NO } else { 0 })
 }
 
-async fn play(options: &Options, rules: &Rules, paths: &[String]) -> Report {
+fn check(url: &str) -> Result<(), String> {
+    let uri: Result<Uri, _> = url.parse();
+    let plain = uri.ok().filter(|uri| uri.scheme_str() == Some("http") && uri.host().is_some());
+    plain.map(drop).ok_or_else(|| format!("`{url}` is no http:// URL"))
+}
+
+/// The report, and why the first request that failed did.
+async fn play(options: &Options, rules: &Rules, paths: &[String]) -> (Report, Option<String>) {
     let mut report = Report::new();
+    let mut failure = None;
     for path in paths {
         let secondary = async {
             match &options.secondary {
@@ -100,16 +119,25 @@ async fn play(options: &Options, rules: &Rules, paths: &[String]) -> Report {
         // All at once: an order would warm caches for whoever comes second.
         let asked =
             tokio::join!(ask(&options.baseline, path), ask(&options.candidate, path), secondary);
-        let (Ok(baseline), Ok(candidate), secondary) = asked else {
-            report.failed();
-            continue;
+        let (baseline, candidate, secondary) = match asked {
+            (Ok(baseline), Ok(candidate), secondary) => (baseline, candidate, secondary),
+            (Err(error), ..) => {
+                report.failed();
+                failure.get_or_insert(format!("{path} of the baseline: {error}"));
+                continue;
+            }
+            (_, Err(error), _) => {
+                report.failed();
+                failure.get_or_insert(format!("{path} of the candidate: {error}"));
+                continue;
+            }
         };
         let found = compare(&baseline.answer(), &candidate.answer(), rules);
         let noise = secondary.map(|other| compare(&baseline.answer(), &other.answer(), rules));
         let delta = candidate.latency.as_secs_f64() - baseline.latency.as_secs_f64();
         report.record(path, &found, noise.as_ref(), delta * 1e3);
     }
-    report
+    (report, failure)
 }
 
 async fn ask(base: &str, path: &str) -> Result<Seen, String> {

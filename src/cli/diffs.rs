@@ -13,9 +13,16 @@ pub struct Gate {
     pub min_samples: u64,
 }
 
+/// What a gate says, and why.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Ruling {
+    pub passes: bool,
+    pub text: String,
+}
+
 impl Gate {
-    /// Whether a report passes; no data never does. `None` without a bound.
-    pub fn passes(&self, report: &Value) -> Result<Option<bool>, Failure> {
+    /// What it says of a report; no data never passes. `None` without a bound.
+    pub fn rule(&self, report: &Value) -> Result<Option<Ruling>, Failure> {
         let Some(text) = &self.max_mismatch else { return Ok(None) };
         let number: Result<f64, _> = text.trim_end_matches('%').parse();
         let percent =
@@ -24,7 +31,18 @@ impl Gate {
             })?;
         let compared = report["compared"].as_u64().unwrap_or(0);
         let rate = report["mismatch_rate"].as_f64().unwrap_or(1.0) * 100.0;
-        Ok(Some(compared >= self.min_samples.max(1) && rate <= percent))
+        let needed = self.min_samples.max(1);
+        let (passes, text) = match () {
+            () if compared < needed => {
+                (false, format!("too few comparisons: {compared} of at least {needed}"))
+            }
+            () if rate > percent => {
+                (false, format!("too many mismatches: {rate:.2}% of {compared}, above {percent}%"))
+            }
+            () => (true, format!("{rate:.2}% of {compared} differ, at most {percent}% may")),
+        };
+        let word = if passes { "passed" } else { "not passed" };
+        Ok(Some(Ruling { passes, text: format!("gate {word}: {text}") }))
     }
 }
 
@@ -41,30 +59,24 @@ pub fn run(
         admin.call(Method::DELETE, &path, None)?;
     }
     let report = admin.call(Method::GET, &path, None)?;
-    let passes = gate.passes(&report)?;
+    let ruling = gate.rule(&report)?;
     if admin.json {
         println!("{report}");
     } else {
-        print(&report);
+        print(&report, ["shadow", "primary"]);
         if samples {
             let samples = admin.call(Method::GET, &format!("{path}/samples"), None)?;
             print_samples(&samples);
         }
-        if let Some(passes) = passes {
-            let compared = report["compared"].as_u64().unwrap_or(0);
-            let word = match passes {
-                true => "gate passed",
-                false if compared < gate.min_samples => "gate not passed: too few comparisons",
-                false => "gate not passed: too many mismatches",
-            };
-            anstream::println!("{word}");
+        if let Some(ruling) = &ruling {
+            anstream::println!("{}", ruling.text);
         }
     }
-    Ok(if passes == Some(false) { super::NO } else { 0 })
+    Ok(if ruling.is_some_and(|ruling| !ruling.passes) { super::NO } else { 0 })
 }
 
-/// The report for people.
-pub fn print(report: &Value) {
+/// The report for people; `sides` are whose answers are judged, and by whose.
+pub fn print(report: &Value, [judged, trusted]: [&str; 2]) {
     let of = |key: &str| report[key].as_u64().unwrap_or(0);
     let percent = |value: &Value| {
         value.as_f64().map_or("-".to_owned(), |rate| format!("{:.2}%", rate * 100.0))
@@ -79,10 +91,16 @@ pub fn print(report: &Value) {
         of("failed"),
         of("dropped"),
     );
+    let skipped = report["skipped"].as_object().into_iter().flatten();
+    let skipped: Vec<_> = skipped.map(|(reason, count)| format!("{count} {reason}")).collect();
+    if !skipped.is_empty() {
+        anstream::println!("not copied: {}", skipped.join(", ").replace('_', " "));
+    }
     let delta = &report["latency_delta_ms"];
     if delta["p50"].is_number() {
         anstream::println!(
-            "shadow slower by p50 {:.1} ms, p95 {:.1} ms, p99 {:.1} ms",
+            "latency of the {judged} less that of the {trusted}: p50 {:+.1} ms, p95 {:+.1} ms, \
+             p99 {:+.1} ms",
             delta["p50"].as_f64().unwrap_or(0.0),
             delta["p95"].as_f64().unwrap_or(0.0),
             delta["p99"].as_f64().unwrap_or(0.0),
@@ -92,6 +110,8 @@ pub fn print(report: &Value) {
     if fields.is_empty() {
         return;
     }
+    // Without a second copy to the trusted side nobody knows how often two good answers differ.
+    let paired = report["noise_rate"].is_number();
     let mut table = Table::new(&["field", "differences", "rate", "noise", "verdict"]);
     for field in fields {
         let verdict = text(field["verdict"].as_str().unwrap_or_default());
@@ -99,7 +119,7 @@ pub fn print(report: &Value) {
             text(field["field"].as_str().unwrap_or_default()),
             number(field["differences"].to_string()),
             number(percent(&field["rate"])),
-            number(percent(&field["noise"])),
+            number(if paired { field["noise"].to_string() } else { "-".to_owned() }),
             if field["verdict"] == "regressed" { verdict.bad() } else { verdict },
         ]);
     }
@@ -129,11 +149,23 @@ mod tests {
         let gate = |max: &str| Gate { max_mismatch: Some(max.into()), min_samples: 100 };
         let report =
             |compared: u64, rate: f64| json!({ "compared": compared, "mismatch_rate": rate });
-        let passes = |max: &str, report: &Value| gate(max).passes(report).ok().flatten();
-        assert_eq!(passes("1%", &report(1000, 0.01)), Some(true));
-        assert_eq!(passes("1", &report(1000, 0.011)), Some(false));
-        assert_eq!(passes("1%", &report(99, 0.0)), Some(false));
-        assert_eq!(passes("1%", &json!({})), Some(false));
-        assert!(gate("lots").passes(&json!({})).is_err());
+        let says = |max: &str, report: &Value| match gate(max).rule(report) {
+            Ok(Some(ruling)) => (ruling.passes, ruling.text),
+            other => panic!("{other:?}"),
+        };
+        let (passes, text) = says("1%", &report(1000, 0.01));
+        assert_eq!(
+            (passes, text.as_str()),
+            (true, "gate passed: 1.00% of 1000 differ, at most 1% may")
+        );
+        let (passes, text) = says("1", &report(1000, 0.011));
+        assert!(
+            !passes && text.ends_with("too many mismatches: 1.10% of 1000, above 1%"),
+            "{text}"
+        );
+        let (passes, text) = says("1%", &report(99, 0.0));
+        assert!(!passes && text.ends_with("too few comparisons: 99 of at least 100"), "{text}");
+        assert!(!says("1%", &json!({})).0);
+        assert!(gate("lots").rule(&json!({})).is_err());
     }
 }

@@ -36,14 +36,17 @@ pub fn run(admin: &Admin, config: Option<&Path>, write: bool) -> Result<u8, Fail
             changed.push(name.to_owned());
         }
     }
-    if !write {
-        print!("{document}");
-        return Ok(0);
+    let text = document.to_string();
+    if write {
+        write_whole(&path, &text)
+            .map_err(|error| usage(format!("cannot write {shown}: {error}")))?;
     }
-    write_whole(&path, &document.to_string())
-        .map_err(|error| usage(format!("cannot write {shown}: {error}")))?;
     if admin.json {
-        println!("{}", json!({ "file": shown.to_string(), "services": changed }));
+        let file = shown.to_string();
+        let told = json!({ "file": file, "services": changed, "written": write, "text": text });
+        println!("{told}");
+    } else if !write {
+        print!("{text}");
     } else {
         println!(
             "{shown}: traffic of {} written",

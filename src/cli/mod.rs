@@ -8,6 +8,7 @@ mod check;
 mod client;
 mod compare;
 mod diffs;
+mod events;
 mod explain;
 mod export;
 mod rollout;
@@ -54,9 +55,13 @@ enum Command {
         seconds: Option<u64>,
     },
     /// Weights, health, rates and drift of every service.
-    Status { service: Option<String> },
+    Status {
+        /// One service; all unless named.
+        service: Option<String>,
+    },
     /// Set the weights of a service; versions that are not named get 0.
     Weights {
+        /// The service.
         service: String,
         /// VERSION=NUMBER, e.g. blue=90 green=10.
         #[arg(required = true, value_name = "VERSION=WEIGHT")]
@@ -67,10 +72,12 @@ enum Command {
     },
     /// Move everything to one version, at once and completely.
     Cutover {
+        /// The service.
         service: String,
+        /// The version that gets everything.
         version: String,
         /// Wait until the old version's requests are done, for at most so long.
-        #[arg(long, value_name = "DURATION")]
+        #[arg(long, value_name = "DURATION", value_parser = duration)]
         drain: Option<String>,
         /// Also to a version without a healthy endpoint.
         #[arg(long)]
@@ -81,7 +88,9 @@ enum Command {
     },
     /// Put the previous traffic back, or that of a revision.
     Rollback {
+        /// The service.
         service: String,
+        /// The revision whose traffic is put back; the one before the last change unless named.
         #[arg(long, value_name = "REVISION")]
         to: Option<u64>,
         /// Print what would happen, and change nothing.
@@ -90,6 +99,7 @@ enum Command {
     },
     /// The history: number, time, who, why, what changed.
     Revisions {
+        /// Only what changed this service.
         service: Option<String>,
         /// Read it from a state directory, without a running proxy.
         #[arg(long, value_name = "DIR")]
@@ -97,10 +107,12 @@ enum Command {
     },
     /// Mirror a share of the requests to a version, or `off`.
     Shadow {
+        /// The service.
         service: String,
         /// A version, or `off`.
         version: String,
-        #[arg(long, value_name = "PERCENT")]
+        /// The share of the requests, 0 to 100; as in the file unless given, else all.
+        #[arg(long, value_name = "PERCENT", allow_negative_numbers = true)]
         percent: Option<f64>,
         /// A trusted version that gets a second copy, to measure noise.
         #[arg(long, value_name = "VERSION")]
@@ -108,6 +120,7 @@ enum Command {
     },
     /// What the shadow answered differently; with a bound, a gate that exits 1.
     Diffs {
+        /// The service.
         service: String,
         /// The greatest share of mismatches, e.g. 1%.
         #[arg(long, value_name = "PERCENT")]
@@ -126,18 +139,27 @@ enum Command {
     Rollout(rollout::Options),
     /// Let requests wait at the proxy.
     Hold {
+        /// The service.
         service: String,
-        #[arg(long, value_name = "DURATION")]
+        /// No request waits longer; 30s unless given.
+        #[arg(long, value_name = "DURATION", value_parser = duration)]
         max_wait: Option<String>,
+        /// No more requests wait; 1000 unless given.
         #[arg(long, value_name = "N")]
         max_requests: Option<u32>,
     },
     /// Let held requests go.
-    Release { service: String },
+    Release {
+        /// The service.
+        service: String,
+    },
     /// Register a version, wait until it is healthy, and perhaps cut over to it.
     Deploy {
+        /// The service.
         service: String,
+        /// The version's name, new or known.
         version: String,
+        /// Where it answers; several may follow.
         #[arg(long = "endpoint", required = true, value_name = "HOST:PORT", num_args = 1..)]
         endpoints: Vec<String>,
         /// Cut over once it is healthy.
@@ -146,17 +168,33 @@ enum Command {
         /// The path to probe.
         #[arg(long, value_name = "PATH")]
         health: Option<String>,
-        /// How long to wait for its health.
-        #[arg(long, value_name = "DURATION")]
+        /// How long to wait for its health; 30s unless given.
+        #[arg(long, value_name = "DURATION", value_parser = duration)]
         wait: Option<String>,
     },
     /// A version takes no new cohorts; an endpoint of it takes no new requests.
-    Drain { service: String, version: String, endpoint: Option<String> },
+    Drain {
+        /// The service.
+        service: String,
+        /// The version.
+        version: String,
+        /// One endpoint of it, `host:port`; the whole version unless named.
+        endpoint: Option<String>,
+    },
     /// Ends a drain.
-    Undrain { service: String, version: String, endpoint: Option<String> },
+    Undrain {
+        /// The service.
+        service: String,
+        /// The version.
+        version: String,
+        /// One endpoint of it, `host:port`; the whole version unless named.
+        endpoint: Option<String>,
+    },
     /// Which route, pin, version and endpoint a request would take, and why.
     Explain {
+        /// The method.
         method: String,
+        /// An http:// URL, or a path alone.
         url: String,
         /// A field of the request, `name: value`.
         #[arg(short = 'H', long = "header", value_name = "NAME: VALUE")]
@@ -176,6 +214,7 @@ enum Command {
     Analyze(analyze::Options),
     /// The configuration with the live traffic in it, comments kept.
     Export {
+        /// The file; the one that the proxy runs unless named.
         #[arg(short, long, value_name = "PATH")]
         config: Option<PathBuf>,
         /// Write it back instead of printing it.
@@ -188,6 +227,12 @@ enum Command {
     Events,
     /// Exit 0 if the proxy is ready: for a container's health check.
     Ready,
+}
+
+/// A duration, as it was written: who asks reads it again.
+fn duration(text: &str) -> Result<String, String> {
+    let read = humantime::parse_duration(text.trim());
+    read.map(|_| text.to_owned()).map_err(|_| "write a duration, e.g. 30s".to_owned())
 }
 
 /// Exit code for a refused or failed command.
@@ -264,7 +309,7 @@ fn dispatch(admin: &Admin, command: Command) -> Result<u8, Failure> {
         Command::Analyze(options) => analyze::run(&options, admin.json),
         Command::Export { config, write } => export::run(admin, config.as_deref(), write),
         Command::Reload => change::reload(admin),
-        Command::Events => status::events(admin),
+        Command::Events => events::run(admin),
         Command::Ready => status::ready(admin),
     }
 }
@@ -272,4 +317,25 @@ fn dispatch(admin: &Admin, command: Command) -> Result<u8, Failure> {
 /// Looks a variable of the environment up, for `${NAME}` in the configuration.
 fn environment(name: &str) -> Option<String> {
     std::env::var(name).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    fn bare(command: &clap::Command, found: &mut Vec<String>) {
+        let silent = command.get_arguments().filter(|argument| argument.get_help().is_none());
+        found
+            .extend(silent.map(|argument| format!("{} {}", command.get_name(), argument.get_id())));
+        command.get_subcommands().for_each(|command| bare(command, found));
+    }
+
+    #[test]
+    fn every_argument_says_what_it_is() {
+        let mut found = Vec::new();
+        bare(&Arguments::command(), &mut found);
+        assert!(found.is_empty(), "{found:?}");
+    }
 }

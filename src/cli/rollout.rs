@@ -6,11 +6,13 @@ use serde_json::{Map, Value, json};
 
 use super::change::{done, path};
 use super::client::{Admin, Failure};
-use super::table::{Table, number, text};
+use super::table::{Table, number, percent, text};
+use crate::rollout::evidence::words;
 
 /// What to do with the rollout of a service.
 #[derive(Debug, Args)]
 pub struct Options {
+    /// The service.
     service: String,
     #[command(subcommand)]
     verb: Verb,
@@ -54,7 +56,7 @@ pub struct Wishes {
     #[arg(long, value_name = "PERCENTS", value_delimiter = ',')]
     steps: Option<Vec<String>>,
     /// The time of a step, at least.
-    #[arg(long, value_name = "DURATION")]
+    #[arg(long, value_name = "DURATION", value_parser = super::duration)]
     step_duration: Option<String>,
     /// The plain gate on errors, e.g. 1%.
     #[arg(long, value_name = "PERCENT")]
@@ -66,7 +68,7 @@ pub struct Wishes {
     #[arg(long, value_name = "WHAT")]
     advance: Option<String>,
     /// If it is still undecided after this, it pauses.
-    #[arg(long, value_name = "DURATION")]
+    #[arg(long, value_name = "DURATION", value_parser = super::duration)]
     max_duration: Option<String>,
     /// The chance of ever calling a version regressed that is within the tolerance, e.g. 0.01.
     #[arg(long, value_name = "CHANCE")]
@@ -144,27 +146,29 @@ fn status(admin: &Admin, service: &str) -> Result<u8, Failure> {
 /// A rollout for people.
 fn render(rollout: &Value) -> String {
     let word = |key: &str| rollout[key].as_str().unwrap_or_default();
-    let steps: Vec<String> =
-        rollout["steps"].as_array().into_iter().flatten().map(|step| format!("{step}%")).collect();
+    let steps: Vec<_> = rollout["steps"].as_array().into_iter().flatten().map(percent).collect();
     let mut out = format!(
-        "{} to {}: step {} of {} ({}), now {}%\n",
-        word("state"),
+        "{} to {}: step {} of {} ({}), now {}\n",
+        word("state").replace('_', " "),
         word("to"),
         rollout["step"],
         steps.len(),
         steps.join(" "),
-        rollout["weight_percent"]
+        percent(&rollout["weight_percent"])
     );
-    out += &format!("verdict {}: {}\n", word("verdict"), word("reason"));
-    if let Some(left) = left(rollout) {
-        out += &format!("the step lasts {left} more at least\n");
+    out += &format!("because    {}\n", word("reason"));
+    out += &format!("verdict    {}\n", word("verdict"));
+    if let Some(void) = rollout["void"].as_str() {
+        out += &format!("           {void}\n");
     }
-    for key in ["void", "gate"] {
-        if let Some(why) = rollout[key].as_str() {
-            out += &format!("waits: {why}\n");
-        }
+    let clock = left(rollout).map(|left| format!("{left} of the step"));
+    let others = rollout["waits_for"].as_array().into_iter().flatten();
+    let others = others.filter_map(|wait| wait.as_str().map(str::to_owned));
+    let waits: Vec<String> = clock.into_iter().chain(others).collect();
+    if !waits.is_empty() {
+        out += &format!("waits for  {}\n", waits.join("; "));
     }
-    let mut table = Table::new(&["metric", "verdict", "phi", "what is known"]);
+    let mut table = Table::new(&["metric", "verdict", "safe", "phi", "what is known"]);
     for (metric, evidence) in rollout["evidence"].as_object().into_iter().flatten() {
         let verdict = text(evidence["verdict"].as_str().unwrap_or_default());
         let verdict = match evidence["verdict"].as_str() {
@@ -173,10 +177,12 @@ fn render(rollout: &Value) -> String {
             Some("safe") => verdict.good(),
             _ => verdict,
         };
+        let of = |key: &str| evidence[key].as_f64().unwrap_or_default();
         table.row(vec![
             text(metric),
             verdict,
-            number(format!("{:.1}", evidence["phi"].as_f64().unwrap_or(1.0))),
+            number(words::odds(of("log_safety"))),
+            number(format!("{:.1}", of("phi"))),
             text(evidence["text"].as_str().unwrap_or_default()),
         ]);
     }
@@ -187,5 +193,5 @@ fn left(rollout: &Value) -> Option<String> {
     let at: jiff::Timestamp = rollout["next_step_at"].as_str()?.parse().ok()?;
     let seconds = at.as_second() - crate::clock::timestamp().as_second();
     let left = std::time::Duration::from_secs(u64::try_from(seconds).ok()?);
-    Some(humantime::format_duration(left).to_string())
+    (!left.is_zero()).then(|| humantime::format_duration(left).to_string())
 }

@@ -262,13 +262,17 @@ fn rates(service: &Value) -> Known {
 
 fn render(setting: &Setting, options: &Options, rows: &[(&Scenario, Tally)]) -> String {
     let Setting { plan, world, from } = setting;
-    let steps = plan.steps.iter().map(|step| format!("{}%", f64::from(step.share_ppm) / 1e4));
+    let steps = plan.steps.iter().map(ToString::to_string);
+    let manual = match plan.steps.iter().any(|step| step.manual) {
+        true => "; an operator ends manual steps as soon as they may end",
+        false => "",
+    };
     let latency = world.latency.unwrap_or(LATENCY);
     let mut out = format!(
-        "plan      to {}: {}, {} each, alpha {}\nassumed   {} req/s, {} errors, p50 {} ms, p99 {} ms{from}\n\
+        "plan      to {}: {}; {} each, alpha {}{manual}\nassumed   {} req/s, {} errors, p50 {} ms, p99 {} ms{from}\n\
          played    {} rollouts of each kind, seed {}\n\n",
         plan.to,
-        steps.collect::<Vec<_>>().join(" "),
+        steps.collect::<Vec<_>>().join("; "),
         clock(plan.step_duration.as_secs_f64()),
         plan.analysis.alpha,
         rounded(world.rate),

@@ -1,10 +1,10 @@
-//! `tidegate status`, `revisions`, `events`: what is, and what was.
+//! `tidegate status`, `revisions`, `ready`: what is, and what was.
 
 use http::Method;
 use serde_json::Value;
 
 use super::client::{Admin, Failure};
-use super::table::{Cell, Table, number, text};
+use super::table::{Cell, Table, number, percent, text};
 
 /// Prints the services, or one of them.
 pub fn status(admin: &Admin, service: Option<&str>) -> Result<u8, Failure> {
@@ -18,7 +18,8 @@ pub fn status(admin: &Admin, service: Option<&str>) -> Result<u8, Failure> {
             }
             if status["config"]["valid"] == Value::Bool(false) {
                 anstream::eprintln!(
-                    "warning: the configuration file is not valid; what runs is older"
+                    "warning: the configuration file is not valid; what runs is older\n{}",
+                    status["config"]["rendered"].as_str().unwrap_or_default()
                 );
             }
             status["services"].as_array().cloned().unwrap_or_default()
@@ -91,6 +92,10 @@ fn health(version: &Value) -> Cell {
 
 fn errors(version: &Value) -> Cell {
     let rate = version["error_rate"].as_f64().unwrap_or(0.0);
+    if version["requests_per_second"].as_f64().unwrap_or(0.0) == 0.0 {
+        // Of nothing there is no share.
+        return number("-");
+    }
     let cell = number(format!("{:.2}%", rate * 100.0));
     if rate > 0.01 { cell.bad() } else { cell }
 }
@@ -104,10 +109,30 @@ fn in_flight(version: &Value) -> u64 {
     endpoints.iter().filter_map(|endpoint| endpoint["in_flight"].as_u64()).sum()
 }
 
-fn notes(service: &Value, version: &str, first: bool) -> Cell {
+fn notes(service: &Value, name: &str, first: bool) -> Cell {
+    let version = &service["versions"][name];
     let mut notes = Vec::new();
-    if service["live"]["shadow"]["version"] == version {
-        notes.push(format!("shadow {}%", service["live"]["shadow"]["percent"]));
+    if service["live"]["shadow"]["version"] == name {
+        notes.push(format!("shadow {}", percent(&service["live"]["shadow"]["percent"])));
+    }
+    if service["rollout"]["to"] == name {
+        notes.extend(rollout(&service["rollout"]));
+    }
+    if version["draining"] == true {
+        notes.push("draining".to_owned());
+    }
+    let endpoints = version["endpoints"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let count = |is: &dyn Fn(&Value) -> bool| endpoints.iter().filter(|slot| is(slot)).count();
+    let drained = count(&|slot| slot["state"] == "draining");
+    if drained > 0 && version["draining"] != true {
+        notes.push(format!("{drained} of {} endpoints draining", endpoints.len()));
+    }
+    let ejected = count(&|slot| slot["ejected"] == true);
+    if ejected > 0 {
+        notes.push(format!("{ejected} of {} endpoints ejected", endpoints.len()));
+    }
+    if version["origin"].as_str().is_some_and(|origin| origin != "file") {
+        notes.push("not in the file".to_owned());
     }
     if first && !service["live"]["hold"].is_null() {
         notes.push("held".to_owned());
@@ -116,6 +141,20 @@ fn notes(service: &Value, version: &str, first: bool) -> Cell {
         notes.push("drift from the file".to_owned());
     }
     text(notes.join(", ")).warn()
+}
+
+/// A rollout that is under way, or that was taken back.
+fn rollout(rollout: &Value) -> Option<String> {
+    let state = rollout["state"].as_str()?;
+    let steps = rollout["steps"].as_array().map_or(0, Vec::len);
+    let verdict = rollout["verdict"].as_str().unwrap_or_default();
+    match state {
+        "running" | "paused" => {
+            Some(format!("rollout {state}, step {} of {steps}, {verdict}", rollout["step"]))
+        }
+        "rolled_back" => Some("rollout rolled back".to_owned()),
+        _ => None,
+    }
 }
 
 /// Prints the history, newest first.
@@ -143,7 +182,9 @@ pub fn print_revisions(list: &Value) {
         let at = entry["at"].as_str().and_then(|at| at.parse::<jiff::Timestamp>().ok());
         let at = at.map(|at| at.strftime("%F %T").to_string()).unwrap_or_default();
         let mut what = changes.join("; ");
-        if let Some(reason) = entry["reason"].as_str() {
+        // A rollout's reason is already told with what it did.
+        let reason = entry["reason"].as_str().filter(|reason| !what.contains(reason));
+        if let Some(reason) = reason {
             what += &format!(" ({reason})");
         }
         let revision = number(entry["revision"].to_string()).bold();
@@ -152,18 +193,20 @@ pub fn print_revisions(list: &Value) {
     table.print();
 }
 
-/// Follows events until the connection ends.
-pub fn events(admin: &Admin) -> Result<u8, Failure> {
-    admin.follow("/v1/events", |line| {
-        if let Some(data) = line.strip_prefix("data:") {
-            println!("{}", data.trim());
-        }
-    })?;
-    Ok(0)
-}
-
 /// Exits 0 if the proxy is ready.
 pub fn ready(admin: &Admin) -> Result<u8, Failure> {
-    admin.call(Method::GET, "/health/ready", None)?;
-    Ok(0)
+    let answer = admin.call(Method::GET, "/health/ready", None);
+    let (told, code) = match answer {
+        Ok(told) => (told, 0),
+        // What is not ready says so in its own words, not as a problem.
+        Err(Failure::No { status: 503, problem }) => (problem, super::NO),
+        Err(failure) => return Err(failure),
+    };
+    let phase = told["phase"].as_str().unwrap_or("unknown");
+    match (admin.json, code) {
+        (true, _) => println!("{told}"),
+        (false, 0) => println!("ready"),
+        (false, _) => println!("not ready: {phase}"),
+    }
+    Ok(code)
 }

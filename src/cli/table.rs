@@ -1,6 +1,7 @@
 //! Tables and words for people: aligned, coloured on a terminal, plain in a pipe.
 
 use anstyle::{AnsiColor, Style};
+use serde_json::Value;
 
 /// Rows under a head, aligned by column.
 #[derive(Debug)]
@@ -24,6 +25,12 @@ pub fn text(text: impl Into<String>) -> Cell {
 /// A cell of a number, to the right.
 pub fn number(text: impl Into<String>) -> Cell {
     Cell { text: text.into(), right: true, ..Cell::default() }
+}
+
+/// A percentage of JSON, without a fraction that is none.
+pub fn percent(value: &Value) -> String {
+    let percent = value.as_f64().unwrap_or_default();
+    format!("{}%", (percent * 100.0).round() / 100.0)
 }
 
 impl Cell {

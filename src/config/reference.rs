@@ -186,8 +186,8 @@ sections! {
                 matches wins, before the split.";
         "shadow" "section" Words("no copies") => "A version that gets copies of requests.";
         "rollout" "section" Words("none")
-            => "A plan that moves weight step by step. Checked and otherwise ignored by this \
-                release.";
+            => "A plan that moves weight step by step, on evidence. It begins with `tidegate \
+                rollout NAME start`.";
     }
     STICKY "service.NAME.sticky" "What keeps a user on a version: one of the three." {
         "cookie" "cookie name" Words("none") => "A cookie of the proxy that holds an opaque id.";
@@ -316,7 +316,7 @@ sections! {
         "latency_ratio" "number, 1 to 100" Is("1.1")
             => "Latency may be this many times that of the baseline.";
         "min_requests" "whole number" Is("500")
-            => "Requests of the version before anything is said of it.";
+            => "Requests of the version before it is called safe or a plain gate is passed.";
     }
     ROUTE "[route]"
         "A match, and what to do with requests that it takes: `service` or `redirect`. Of \

@@ -152,6 +152,13 @@ health = {{ path = "/health/ready", interval = "1s" }}
 headers = {{ x-canary = "true" }}
 version = "green"
 
+# `tidegate rollout shop start` goes to green in steps, unless green does worse than blue.
+[service.shop.rollout]
+to = "green"
+steps = [25, 50, 100]
+step_duration = "10s"
+advance = "not_regressed"
+
 # Copies of all requests go to `next`, whose answers are compared and thrown away.
 [service.shop.shadow]
 version = "next"

@@ -17,8 +17,8 @@ use tokio::task::JoinSet;
 use crate::net;
 
 /// How many shoppers there are, and how long each looks at a product.
-const SHOPPERS: usize = 40;
-const LOOK: Duration = Duration::from_millis(100);
+const SHOPPERS: usize = 200;
+const LOOK: Duration = Duration::from_millis(500);
 /// Products there are.
 const PRODUCTS: u64 = 200;
 

@@ -13,6 +13,18 @@ use crate::telemetry::collector::Telemetry;
 
 use super::traffic::Tally;
 
+/// Commands to try, and what they do.
+const COMMANDS: [(&str, &str); 6] = [
+    ("cutover shop green", "everyone to green, at once"),
+    ("rollback shop", "and back"),
+    ("weights shop blue=50 green=50", "half of the users"),
+    ("diffs shop", "what the shadow got wrong"),
+    ("rollout shop start", "to green step by step, on evidence"),
+    ("rollout shop status", "how far it is, and why"),
+];
+/// Columns of the longest of them.
+const COMMAND_WIDTH: usize = "tidegate weights shop blue=50 green=50".len();
+
 /// What stands above the table.
 pub fn welcome(web: SocketAddr, admin: SocketAddr, config: &Path) -> String {
     let (bold, off) = (Style::new().bold(), anstyle::Reset);
@@ -22,19 +34,24 @@ pub fn welcome(web: SocketAddr, admin: SocketAddr, config: &Path) -> String {
     } else {
         format!(" --admin http://{admin}")
     };
-    format!(
+    let mut out = format!(
         "{bold}Tidegate demo{off}: a shop in two versions, and a shadow `next` with a planted bug.\n\
          \n  shop     {code}http://{web}/products/7{off}\n  admin    {code}http://{admin}/v1/status{off}\n  \
          metrics  {code}http://{admin}/metrics{off}\n  config   {code}{config}{off} (edit it: live in a second)\n\
-         \nTry, in another terminal:\n\
-         \n  {code}tidegate cutover shop green{flag}{off}            everyone to green, at once\
-         \n  {code}tidegate rollback shop{flag}{off}                 and back\
-         \n  {code}tidegate weights shop blue=50 green=50{flag}{off} half of the users\
-         \n  {code}tidegate diffs shop{flag}{off}                    what the shadow got wrong\
-         \n  {code}curl -H 'x-canary: true' http://{web}/products/7{off}\n\
-         \n(from a checkout: cargo run --release -- cutover shop green)\n\n",
+         \nTry, in another terminal:\n\n",
         config = config.display(),
-    )
+    );
+    for (command, what) in COMMANDS {
+        let line = format!("tidegate {command}{flag}");
+        let width = COMMAND_WIDTH + flag.len();
+        out += &format!("  {code}{line:<width$}{off}  {what}\n");
+    }
+    out += &format!(
+        "  {code}curl -H 'x-canary: true' http://{web}/products/7{off}\n\
+         \n(from a checkout: cargo run --release -- {}{flag})\n\n",
+        COMMANDS[0].0
+    );
+    out
 }
 
 /// The table of the moment.

@@ -114,7 +114,7 @@ fn rollout_part(from: Option<&Rollout>, to: Option<&Rollout>) -> Option<String> 
         return None;
     }
     let Some(to) = to else { return Some("rollout forgotten".to_owned()) };
-    let (version, state) = (&to.plan.to, to.state.as_str());
+    let (version, state) = (&to.plan.to, to.state.as_str().replace('_', " "));
     let percent = f64::from(to.share_ppm) / 1e4;
     Some(format!("rollout to {version} {state} at {percent} % ({})", to.reason))
 }

@@ -58,6 +58,8 @@ pub struct View {
     pub void: Option<String>,
     /// What the plain gates say, if they hold it back.
     pub gate: Option<String>,
+    /// What its next move waits for beside the clock.
+    pub waits_for: Vec<String>,
     pub evidence: Vec<Evidence>,
     /// The greatest share that the data allow.
     pub max_share: f64,
@@ -124,18 +126,21 @@ impl Rollouts {
             kept.map(|kept| kept.keeper.clone())
         };
         // Without the lock: intervals take a while.
-        let keeper = known.unwrap_or_else(|| Keeper::new(&rollout.plan));
-        let gate = match keeper.gate(&rollout, compared(&rollout, service, control)) {
-            Gate::Passes => None,
-            Gate::Waits(text) | Gate::Fails(text) => Some(text),
-        };
-        let engine = keeper.engine;
+        let mut keeper = known.unwrap_or_else(|| Keeper::new(&rollout.plan));
+        let judged = keeper.judge(&rollout, surroundings(&rollout, service, control));
+        let evidence = keeper.evidence(&rollout);
+        let unsure = evidence.iter().filter(|evidence| evidence.verdict != Verdict::Safe);
+        let unsure: Vec<_> = unsure.map(|evidence| evidence.metric.as_str()).collect();
         Some(View {
-            verdict: engine.verdict(),
-            void: engine.void(),
-            gate,
-            evidence: engine.evidence(rollout.plan.to.as_str()),
-            max_share: engine.max_weight(),
+            waits_for: rollout.waits_for(&judged, &unsure),
+            verdict: judged.verdict,
+            void: judged.void,
+            gate: match judged.gate {
+                Gate::Passes => None,
+                Gate::Waits(text) | Gate::Fails(text) => Some(text),
+            },
+            max_share: keeper.engine.max_weight(),
+            evidence,
             rollout,
         })
     }
@@ -167,14 +172,20 @@ impl Rollouts {
         (seconds, now): (f64, Instant),
         folder: &Path,
     ) -> Option<(Arc<Rollout>, Rollout)> {
-        let rollout = service.traffic.rollout.clone();
-        let live = rollout.filter(|rollout| rollout.state.is_live() || rollout.moves());
-        let plan =
-            live.as_ref().map(|rollout| &rollout.plan).or(service.plan.rollout.as_deref())?;
+        let last = service.traffic.rollout.as_ref();
+        let is_live = |rollout: &&Arc<Rollout>| rollout.state.is_live() || rollout.moves();
+        let live = last.filter(is_live).cloned();
+        let declared = service.plan.rollout.as_deref();
+        let plan = live.as_ref().map(|rollout| &rollout.plan).or(declared);
+        let plan = plan.or(last.map(|rollout| &rollout.plan))?;
         let mut ticks = ticks(service, plan, trials);
         let mut keepers = self.keepers();
         let fresh = || Kept { keeper: Keeper::new(plan), at: None };
         let kept = keepers.entry(service.name.clone()).or_insert_with(fresh);
+        if let Some(over) = last.filter(|_| live.is_none() && kept.keeper.has_judged_nothing()) {
+            // After a restart: why it was ended is still of interest.
+            kept.take_over(over, &service.name, folder);
+        }
         let Some(rollout) = live else {
             // Nobody is compared: what was told now says nothing of a later rollout.
             self.outcomes().retain(|(name, _), _| *name != service.name);

@@ -2,7 +2,7 @@
 //! never passes.
 
 use super::evidence::engine::Arm;
-use super::evidence::latency::edge;
+use super::evidence::latency::quantile;
 use crate::plan::RolloutPlan;
 
 /// What a gate says, with words for the operator.
@@ -76,18 +76,6 @@ fn judge_counts(plan: &RolloutPlan, counts: &Arm) -> Gate {
         }
     }
     Gate::Passes
-}
-
-/// Microseconds of a quantile, from the lower edge of its bucket.
-fn quantile(counts: &[u32], level: f64) -> Option<u64> {
-    let total: u64 = counts.iter().map(|count| u64::from(*count)).sum();
-    let rank = ((level * total as f64).ceil() as u64).max(1);
-    let mut below = 0;
-    let place = counts.iter().position(|count| {
-        below += u64::from(*count);
-        below >= rank
-    })?;
-    Some(edge(place))
 }
 
 #[cfg(test)]

@@ -101,6 +101,11 @@ impl Keeper {
         self.of == Some(identity(rollout))
     }
 
+    /// Whether it was never given a rollout to judge.
+    pub fn has_judged_nothing(&self) -> bool {
+        self.of.is_none()
+    }
+
     /// Learns from the baseline alone, before a rollout.
     pub fn warm(&mut self, baseline: &[Arm; 2], seconds: f64) {
         self.learned.warm(baseline, seconds);
@@ -185,6 +190,11 @@ impl Keeper {
         gate::judge(&rollout.plan, &self.step, shadow)
     }
 
+    /// What is known of every metric, in words too.
+    pub fn evidence(&self, rollout: &Rollout) -> Vec<Evidence> {
+        self.engine.evidence(rollout.plan.to.as_str(), &self.step.latency)
+    }
+
     /// What speaks against the version most, in words: what a regression is put down to.
     pub fn sentence(&self, rollout: &Rollout) -> String {
         let blamed = self.engine.blamed();
@@ -192,8 +202,8 @@ impl Keeper {
             true => f64::INFINITY,
             false => evidence.log_evidence,
         };
-        let evidence = self.engine.evidence(rollout.plan.to.as_str()).into_iter();
-        let loudest = evidence.max_by(|a, b| loudness(a).total_cmp(&loudness(b)));
+        let loudest =
+            self.evidence(rollout).into_iter().max_by(|a, b| loudness(a).total_cmp(&loudness(b)));
         loudest.map(|evidence| evidence.text).unwrap_or_default()
     }
 }

@@ -82,6 +82,8 @@ pub struct Rollout {
     /// How often its evidence was begun anew.
     pub epoch: u32,
     pub started_ms: u64,
+    /// When an operator resumed it last: whoever does gives it all of its time again.
+    pub resumed_ms: Option<u64>,
     pub step_began_ms: u64,
     /// Why it stands where it stands.
     pub reason: String,
@@ -134,6 +136,7 @@ impl Rollout {
             generation: 1,
             epoch: 0,
             started_ms: now_ms,
+            resumed_ms: None,
             step_began_ms: now_ms,
             reason: "started".to_owned(),
             approved: false,
@@ -190,6 +193,7 @@ impl Rollout {
         Self {
             state: State::Running,
             reason: "resumed".to_owned(),
+            resumed_ms: Some(now_ms),
             step_began_ms: now_ms,
             generation: self.generation + 1,
             epoch: self.epoch + anew,
@@ -286,7 +290,7 @@ impl Rollout {
         if let Some(harm) = self.harm(judged) {
             return Some(self.undo(&harm, judged, now_ms));
         }
-        let elapsed = now_ms.saturating_sub(self.started_ms);
+        let elapsed = now_ms.saturating_sub(self.resumed_ms.unwrap_or(self.started_ms));
         if u128::from(elapsed) >= self.plan.max_duration.as_millis() {
             return Some(self.paused("max_duration is over and nothing is decided"));
         }
@@ -301,6 +305,36 @@ impl Rollout {
             Pace::Steps => Some(self.raised(now_ms)),
             Pace::Evidence => self.paced(now_ms, judged),
         }
+    }
+
+    /// What its next move waits for beside the clock, in words; `unsure` are the metrics that are not
+    /// known to be safe.
+    pub fn waits_for(&self, judged: &Judged, unsure: &[&str]) -> Vec<String> {
+        match self.state {
+            State::Running => {}
+            State::Paused => return vec!["an operator to resume it".to_owned()],
+            State::Succeeded | State::RolledBack | State::Aborted => return Vec::new(),
+        }
+        let mut waits = Vec::new();
+        if self.share_ppm != WHOLE_PPM && !self.is_vouched(judged) {
+            waits.push(match judged.verdict {
+                _ if judged.void.is_some() => {
+                    "requests to go where the weights send them".to_owned()
+                }
+                Verdict::Suspect | Verdict::Regressed => "the suspicion to clear".to_owned(),
+                _ if unsure.is_empty() => "more requests and more time at this weight".to_owned(),
+                _ => format!("{} to be safe", unsure.join(", ")),
+            });
+        } else if self.share_ppm != WHOLE_PPM && self.plan.pace == Pace::Evidence {
+            waits.push("evidence that allows a greater share".to_owned());
+        }
+        if let Gate::Waits(text) | Gate::Fails(text) = &judged.gate {
+            waits.push(text.clone());
+        }
+        if self.waits_for_operator() {
+            waits.push("an operator to end the step with `resume`".to_owned());
+        }
+        waits
     }
 
     fn harm(&self, judged: &Judged) -> Option<String> {

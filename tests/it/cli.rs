@@ -37,10 +37,13 @@ async fn status_is_a_table_for_people_and_json_for_machines() {
     rig.run("status nope").await.says(1, &["error: there is no service `nope`", "shop"]);
     rig.run("weights shop green=1").await.says(0, &["revision 2"]);
     rig.run("status").await.says(0, &["drift from the file"]);
-    rig.run("ready").await.says(0, &[]);
+    rig.run("ready").await.says(0, &["ready"]);
+    assert_eq!(rig.run("ready --json").await.json()["phase"], "running");
     rig.edit(|text| text + "nonsense = 1\n");
     rig.run("reload").await.says(1, &["nonsense"]);
-    rig.run("status").await.says(0, &["warning: the configuration file is not valid"]);
+    rig.run("status")
+        .await
+        .says(0, &["warning: the configuration file is not valid", "unknown key `nonsense`"]);
     rig.finish().await;
 }
 
@@ -58,8 +61,11 @@ async fn weights_are_set_or_only_planned() {
     rig.run("revisions").await.says(0, &["weights", "(first tenth)", "start"]);
     let json = rig.run("weights shop green=1 --json").await.json();
     assert_eq!(json["revision"], 3);
+    rig.run("weights shop green=1 green=2").await.says(2, &["`green` is given twice"]);
     let live = rig.shop().await["live"]["weights"].clone();
     assert_eq!(live, json!({ "blue": 0, "green": 1 }), "who is not named gets nothing");
+    let none = rig.run("weights shop green=0").await;
+    none.says(0, &["no version of shop has weight: its requests are answered with 503"]);
     rig.finish().await;
 }
 
@@ -76,13 +82,13 @@ async fn a_refusal_says_what_is_wrong_and_changes_nothing() {
         ("weights shop blue", 2, &["`blue` is no weight"]),
         ("weights shop", 2, &["VERSION=WEIGHT", "Usage"]),
         ("cutover shop purple", 1, &["no version `purple`", "blue, green"]),
-        ("cutover shop green --drain soon", 1, &["drain", "soon", "30s"]),
+        ("cutover shop green --drain soon", 2, &["--drain", "soon"]),
         ("rollback shop --to 99", 1, &["revision 99"]),
         ("rollback shop", 1, &["shop"]),
         ("shadow shop purple", 1, &["purple", "blue, green"]),
         ("shadow shop green --percent 101", 1, &["percent", "101"]),
         ("diffs shop", 1, &["no shadow"]),
-        ("hold shop --max-wait banana", 1, &["max_wait", "banana", "30s"]),
+        ("hold shop --max-wait banana", 2, &["--max-wait", "banana", "30s"]),
         ("hold nope", 1, &["no service `nope`"]),
         ("drain shop blue 192.0.2.1:1", 1, &["no endpoint `192.0.2.1:1`"]),
         ("deploy shop v2 --endpoint nonsense", 1, &["nonsense"]),
@@ -241,7 +247,9 @@ async fn diffs_with_a_bound_are_a_gate() {
     rig.run("diffs shop").await.says(0, &["20 compared", "20 mismatched", "body:/price"]);
     rig.run("diffs shop --samples").await.says(0, &["GET /item", "10 → 11"]);
     let gate = "diffs shop --min-samples 20 --max-mismatch";
-    rig.run(&format!("{gate} 1%")).await.says(1, &["gate not passed: too many mismatches"]);
+    rig.run(&format!("{gate} 1%"))
+        .await
+        .says(1, &["gate not passed: too many mismatches: 100.00% of 20"]);
     rig.run(&format!("{gate} 100%")).await.says(0, &["gate passed"]);
     rig.run("diffs shop --max-mismatch 100% --min-samples 21").await.says(1, &["too few"]);
     let json = rig.run(&format!("{gate} 1% --json")).await;
@@ -277,10 +285,12 @@ async fn a_version_is_deployed_drained_and_put_back() {
 
     rig.run("drain shop v2").await.says(0, &["drain of v2", "draining v2"]);
     assert_eq!(rig.shop().await["versions"]["v2"]["draining"], true);
+    rig.run("status").await.says(0, &["draining, not in the file"]);
     rig.run("undrain shop v2").await.says(0, &["no longer draining v2"]);
     rig.cli(&["drain", "shop", "v2", &green]).await.says(0, &["draining v2", &green]);
     let state = rig.shop().await["versions"]["v2"]["endpoints"][0]["state"].clone();
     assert_eq!(state, "draining");
+    rig.run("status").await.says(0, &["1 of 1 endpoints draining"]);
     rig.cli(&["undrain", "shop", "v2", &green]).await.says(0, &["no longer draining"]);
     assert_eq!(rig.get("/").await.version(), "v2");
 
@@ -342,6 +352,20 @@ async fn check_points_at_what_is_wrong() {
     assert_eq!(json.says(1, &[]).json()["valid"], false);
     tidegate(&["check", "-c", "/nowhere.toml"]).await.says(1, &["/nowhere.toml"]);
 
+    // What is right as a text and would not start: a check that passes must mean that it does.
+    let mut text = String::from("[admin]\ntoken_file = \"tokens\"\n[[listener]]\nname = \"web\"\n");
+    text += "address = \"127.0.0.1:0\"\ntls = { cert = \"web.pem\", key = \"web.key\" }\n";
+    text += "[service.s.version.v]\nendpoints = [\"127.0.0.1:1\"]\n[[route]]\nservice = \"s\"\n";
+    std::fs::write(&path, text).unwrap();
+    for name in ["tokens", "web.pem", "web.key"] {
+        std::fs::write(place.path().join(name), "nonsense\n").unwrap();
+    }
+    let unusable = tidegate(&["check", "-c", &file]).await;
+    unusable
+        .says(1, &["listener `web`", "web.pem holds no certificate", "line 1 is no `name: token`"]);
+    let json = tidegate(&["check", "-c", &file, "--json"]).await.says(1, &[]).json();
+    assert_eq!((&json["valid"], json["diagnostics"].as_array().unwrap().len()), (&json!(false), 2));
+
     let minimal = concat!(env!("CARGO_MANIFEST_DIR"), "/config/minimal.toml");
     let good = tidegate(&["check", "-c", minimal]).await;
     good.says(0, &["is valid: 1 listener, 1 service, 1 route"]);
@@ -357,11 +381,32 @@ async fn every_verb_explains_itself() {
     let verbs: Vec<_> = verbs.filter_map(|line| line.split_whitespace().next()).collect();
     assert!(verbs.len() > 20, "{verbs:?}");
     for verb in verbs.iter().filter(|verb| **verb != "help") {
-        tidegate(&[verb, "--help"]).await.says(0, &["Usage: tidegate", verb]);
+        let told = tidegate(&[verb, "--help"]).await;
+        told.says(0, &["Usage: tidegate", verb, "Options of every command:"]);
         tidegate(&[verb, "--frobnicate"]).await.says(2, &["--frobnicate"]);
     }
     tidegate(&[]).await.says(2, &["Usage: tidegate"]);
     tidegate(&["--version"]).await.says(0, &[env!("CARGO_PKG_VERSION")]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rollout_says_where_it_stands_and_what_it_waits_for() {
+    let rig = Rig::blue_green().await;
+    rig.run("rollout shop status").await.says(1, &["never had a rollout"]);
+    let start = "rollout shop start --to green --steps 25,100 --step-duration 1h";
+    rig.run(start).await.says(0, &["has begun", "blue=75 green=25"]);
+    let running = rig.run("rollout shop status").await;
+    running.says(0, &["running to green: step 1 of 2 (25% 100%), now 25%", "because    started"]);
+    running.says(0, &["verdict    undecided", "of the step; errors, p50, p90, p99 to be safe"]);
+    rig.run("status").await.says(0, &["rollout running, step 1 of 2, undecided"]);
+    rig.run("rollout shop pause --reason lunch").await.says(0, &["is paused"]);
+    rig.run("rollout shop status").await.says(0, &["waits for  an operator to resume it"]);
+    rig.run("rollout shop abort").await.says(0, &["is aborted"]);
+    let over = rig.run("rollout shop status").await;
+    over.says(0, &["aborted to green", "because    aborted by api"]);
+    assert!(!over.out.contains("waits for"), "{over}");
+    rig.run("rollout shop start --step-duration soon").await.says(2, &["write a duration"]);
+    rig.finish().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -372,7 +417,18 @@ async fn compare_needs_no_proxy_and_is_a_gate_too() {
     let both = ["compare", "--baseline", &blue, "--candidate"];
     let gate = ["--max-mismatch", "1%"];
     tidegate(&[&both[..], &[&green], &gate].concat()).await.says(1, &["1 mismatched"]);
-    tidegate(&[&both[..], &[&blue], &gate].concat()).await.says(0, &["1 matched"]);
+    let same = tidegate(&[&both[..], &[&blue], &gate].concat()).await;
+    same.says(
+        0,
+        &["1 matched", "latency of the candidate less that of the baseline", "gate passed"],
+    );
+    let gone = tidegate(&[&both[..], &["http://127.0.0.1:1"]].concat()).await;
+    gone.says(
+        1,
+        &["0 compared", "1 failed", "first failure: / of the candidate: Connection refused"],
+    );
+    let wrong = tidegate(&[&both[..], &["nonsense"]].concat()).await;
+    wrong.says(2, &["`nonsense` is no http:// URL"]);
     rig.finish().await;
 }
 
@@ -388,7 +444,13 @@ async fn a_plan_is_simulated_from_the_file_and_from_live_rates() {
     let table = rig.run(&line).await;
     table.says(
         0,
-        &["to green: 5% 100%, 2m each", "is as good", "fails ×5", "chance of having been"],
+        &[
+            "to green: 5% for 1m, manual; 100%; 2m each",
+            "an operator ends manual steps",
+            "is as good",
+            "fails ×5",
+            "chance of having been",
+        ],
     );
     table.says(0, &["500 req/s, 0.1% errors", "3 rollouts of each kind, seed 1"]);
     let one = rig.run(&format!("{line} --json")).await.json();
@@ -404,7 +466,7 @@ async fn a_plan_is_simulated_from_the_file_and_from_live_rates() {
     rig.run(&format!("simulate nope -c {config}")).await.says(2, &["declares no service `nope`"]);
     rig.run("simulate --steps 20,10").await.says(2, &["ascend"]);
     let live = rig.run("simulate shop --rps 300 --error-rate 0 --runs 1").await;
-    live.says(0, &["to green: 5% 100%", "the rates of shop now"]);
+    live.says(0, &["to green: 5% for 1m, manual; 100%", "the rates of shop now"]);
     assert!(!live.out.contains("fails ×2"), "there is nothing to multiply: {live}");
     rig.finish().await;
 }

@@ -64,7 +64,7 @@ fn plan(steps: &[u32]) -> Value {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_version_that_fails_more_often_is_rolled_back_and_stays_back() {
-    let rig = rig(says("green").fails_every(5)).await;
+    let mut rig = rig(says("green").fails_every(5)).await;
     let load = Load::on(&rig).await;
     let mut plan = plan(&[20, 100]);
     plan["step_duration"] = json!("1h");
@@ -86,6 +86,12 @@ async fn a_version_that_fails_more_often_is_rolled_back_and_stays_back() {
     assert_eq!(revisions[0]["author"], "rollout:green");
     let (status, refused) = rig.admin("PUT", ROLLOUT, Some(plan.clone())).await;
     assert_eq!(status, 409, "{refused}");
+    rig.restart().await;
+    rig.until("why it was rolled back is known after a restart", || async {
+        rollout(&rig).await["evidence"]["errors"]["verdict"] == "regressed"
+    })
+    .await;
+    assert_eq!(rollout(&rig).await["verdict"], "regressed");
     plan["acknowledge"] = json!(true);
     rig.change("PUT", ROLLOUT, plan).await;
     rig.change("POST", &format!("{ROLLOUT}/abort"), json!({})).await;
@@ -272,6 +278,7 @@ async fn a_version_with_only_its_slowest_answers_slower_is_rolled_back() {
     load.stop().await;
     let reason = rollout(&rig).await["reason"].to_string();
     assert!(reason.contains("slower") && reason.contains("p99"), "{reason}");
+    assert!(reason.contains(" ms beside "), "both quantiles are told: {reason}");
     let (_, revisions) = rig.admin("GET", "/v1/revisions", None).await;
     assert_eq!(format!("{}", revisions[0]["reason"]), reason, "the journal says why");
     rig.finish().await;

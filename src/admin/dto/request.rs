@@ -196,7 +196,10 @@ pub struct ShadowBody {
     /// Bytes, as a number or as in the configuration, e.g. `256KiB`.
     max_body: Option<SizeDto>,
     max_in_flight: Option<u32>,
-    secondary: Option<String>,
+    /// `null` is none.
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<String>)]
+    secondary: Option<Option<String>>,
     #[serde(default)]
     compare: CompareBody,
 }
@@ -206,9 +209,11 @@ pub struct ShadowBody {
 #[serde(deny_unknown_fields)]
 pub struct CompareBody {
     /// `status`, `header:NAME`, `body:/json/pointer`.
-    #[serde(default)]
-    ignore: Vec<String>,
-    latency_budget: Option<String>,
+    ignore: Option<Vec<String>>,
+    /// `null` is none.
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<String>)]
+    latency_budget: Option<Option<String>>,
 }
 
 /// A size in bytes.
@@ -241,34 +246,47 @@ impl SizeDto {
     }
 }
 
-impl TryFrom<ShadowBody> for ShadowRule {
-    type Error = Problem;
-
-    fn try_from(body: ShadowBody) -> Result<Self, Problem> {
-        let percent = body.percent.unwrap_or(100.0);
-        if !(0.0..=100.0).contains(&percent) {
-            return Err(invalid(format!("`percent` is {percent}; use a number from 0 to 100")));
+impl ShadowBody {
+    /// The rule, over what the file declares of the same version as a shadow.
+    pub fn rule(self, declared: Option<&ShadowRule>) -> Result<ShadowRule, Problem> {
+        let version = version_name(&self.version)?;
+        let declared = declared.filter(|rule| rule.version == version).cloned();
+        let mut rule = declared.unwrap_or_else(|| ShadowRule::to(version, 1_000_000));
+        if let Some(percent) = self.percent {
+            if !(0.0..=100.0).contains(&percent) {
+                return Err(invalid(format!("`percent` is {percent}; use a number from 0 to 100")));
+            }
+            rule.share_ppm = (percent * 10_000.0).round() as u32;
         }
-        let version = version_name(&body.version)?;
-        let mut rule = Self::to(version, (percent * 10_000.0).round() as u32);
-        if let Some(texts) = &body.methods {
+        if let Some(texts) = &self.methods {
             rule.methods = methods(texts)?;
         }
-        if let Some(size) = &body.max_body {
+        if let Some(size) = &self.max_body {
             let wrong = || invalid("`max_body` is no size; write e.g. `256KiB`");
             rule.max_body = size.bytes().ok_or_else(wrong)?;
         }
-        rule.max_in_flight = body.max_in_flight.unwrap_or(rule.max_in_flight);
-        rule.secondary = body.secondary.as_deref().map(version_name).transpose()?;
+        rule.max_in_flight = self.max_in_flight.unwrap_or(rule.max_in_flight);
+        if let Some(secondary) = &self.secondary {
+            rule.secondary = secondary.as_deref().map(version_name).transpose()?;
+        }
         if rule.secondary.as_ref() == Some(&rule.version) {
             return Err(invalid("`secondary` is a trusted version, not the shadow itself"));
         }
-        let budget = body.compare.latency_budget;
-        let budget =
-            budget.map(|text| parse_duration("compare.latency_budget", &text)).transpose()?;
-        Rules::parse(&body.compare.ignore, budget).map_err(invalid)?;
-        rule.compare = CompareRule { ignore: body.compare.ignore, latency_budget: budget };
+        rule.compare = self.compare.rule(rule.compare)?;
         Ok(rule)
+    }
+}
+
+impl CompareBody {
+    fn rule(self, declared: CompareRule) -> Result<CompareRule, Problem> {
+        let ignore = self.ignore.unwrap_or(declared.ignore);
+        let latency_budget = match self.latency_budget {
+            None => declared.latency_budget,
+            Some(None) => None,
+            Some(Some(text)) => Some(parse_duration("compare.latency_budget", &text)?),
+        };
+        Rules::parse(&ignore, latency_budget).map_err(invalid)?;
+        Ok(CompareRule { ignore, latency_budget })
     }
 }
 

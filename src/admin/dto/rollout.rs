@@ -39,6 +39,8 @@ pub struct RolloutDto {
     pub void: Option<String>,
     /// What the plain gates wait for, if for anything.
     pub gate: Option<String>,
+    /// What the next move waits for beside the clock: verdict, gates, an operator.
+    pub waits_for: Vec<String>,
     /// The greatest share at which the excess of errors is excluded to be above a thousandth of all.
     pub max_weight_percent: f64,
     /// RFC 3339.
@@ -61,6 +63,8 @@ pub struct EvidenceDto {
     pub difference: Option<[Option<f64>; 3]>,
     /// The version's rate over the baseline's.
     pub ratio: Option<[Option<f64>; 3]>,
+    /// The quantile of the baseline and of the version, in milliseconds; of latency only.
+    pub quantiles_ms: Option<[f64; 2]>,
     /// All of it in a sentence.
     pub text: String,
 }
@@ -76,6 +80,7 @@ impl From<Evidence> for EvidenceDto {
             verdict: of.verdict.as_str(),
             difference: of.difference.map(ends),
             ratio: of.ratio.map(ends),
+            quantiles_ms: of.quantiles.map(|both| both.map(|micros| micros as f64 / 1e3)),
             text: of.text,
         }
     }
@@ -83,7 +88,7 @@ impl From<Evidence> for EvidenceDto {
 
 impl From<View> for RolloutDto {
     fn from(view: View) -> Self {
-        let View { rollout, verdict, void, gate, evidence, max_share } = view;
+        let View { rollout, verdict, void, gate, waits_for, evidence, max_share } = view;
         let percent = |ppm: u32| f64::from(ppm) / 1e4;
         let at = |ms: u64| {
             let at = jiff::Timestamp::from_millisecond(i64::try_from(ms).unwrap_or(i64::MAX));
@@ -102,6 +107,7 @@ impl From<View> for RolloutDto {
             reason: rollout.reason.clone(),
             void,
             gate,
+            waits_for,
             max_weight_percent: max_share * 100.0,
             started_at: at(rollout.started_ms),
             next_step_at: rollout.next_step_at_ms().map(at),

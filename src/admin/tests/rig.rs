@@ -113,7 +113,13 @@ impl Answer {
 
 impl Rig {
     pub fn start() -> Self {
-        let parsed = config::parse(CONFIG, Path::new("tidegate.toml"), &|_| None);
+        Self::with("")
+    }
+
+    /// With more in its configuration.
+    pub fn with(more: &str) -> Self {
+        let parsed =
+            config::parse(&format!("{CONFIG}\n{more}"), Path::new("tidegate.toml"), &|_| None);
         let config = Arc::new(parsed.map_err(|report| report.to_string()).unwrap().config);
         let dir = tempfile::tempdir().unwrap();
         let registry = Arc::new(Registry::default());

@@ -47,7 +47,7 @@ async fn weights_that_cannot_be_are_refused() {
         (r#"{"blue": 1, "blue": 2}"#, 422, "twice"),
         (r#"{"": 1}"#, 422, "empty"),
         ("{}", 422, "no weight is given"),
-        ("[]", 422, "an object of weights"),
+        ("[]", 422, "write a JSON object"),
         ("7", 422, "an object of weights"),
         ("", 400, "required"),
         ("{", 400, "no JSON"),
@@ -222,6 +222,40 @@ async fn a_shadow_is_started_shown_and_stopped() {
     rig.delete(SHADOW).await.expect(200);
     assert_eq!(rig.delete(SHADOW).await.expect(200)["unchanged"], true);
     rig.get("/v1/services/shop/diffs").await.expect(404);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_shadow_leaves_out_is_as_the_file_declares_it() {
+    let rig = Rig::with(
+        "[service.plain.shadow]\nversion = \"b\"\npercent = 50.0\nsecondary = \"a\"\n\
+         compare = { ignore = [\"header:date\"], latency_budget = \"100ms\" }",
+    );
+    let path = "/v1/services/plain/shadow";
+    let shown = async || rig.get("/v1/services/plain").await.expect(200)["live"]["shadow"].take();
+    let declared = shown().await;
+    assert_eq!(declared["compare"]["ignore"], json!(["header:date"]));
+    rig.delete(path).await.expect(200);
+    rig.put(path, r#"{"version": "b", "percent": 5}"#).await.expect(200);
+    let mut expect = declared.clone();
+    expect["percent"] = json!(5.0);
+    assert_eq!(shown().await, expect);
+    let bare = r#"{"version": "b", "secondary": null, "compare": {"latency_budget": null}}"#;
+    rig.put(path, bare).await.expect(200);
+    let mut expect = declared;
+    expect["secondary"] = json!(null);
+    expect["compare"]["latency_budget"] = json!(null);
+    assert_eq!(shown().await, expect);
+    // Of another version as the shadow the file says nothing.
+    rig.put(path, r#"{"version": "a"}"#).await.expect(200);
+    assert_eq!(shown().await["compare"]["ignore"], json!([]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_parameter_that_is_misspelt_changes_nothing() {
+    let rig = Rig::start();
+    let answer = rig.put(&format!("{WEIGHTS}?dryrun=true"), r#"{"blue": 1}"#).await.expect(400);
+    assert!(answer["detail"].as_str().unwrap().contains("dry_run"), "{answer}");
+    assert_eq!(rig.control.current().number, 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

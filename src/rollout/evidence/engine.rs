@@ -3,7 +3,7 @@
 use super::blocker::{Blocker, Closed, Pool};
 use super::dispersion::Halves;
 use super::interval::{Estimate, max_weight};
-use super::latency::{History, above, alarm_bucket, safe_bucket};
+use super::latency::{History, above, alarm_bucket, edge, quantile, safe_bucket};
 use super::track::{Reading, Track};
 use super::{Block, Tolerance, log_sum_exp, words};
 use std::collections::BTreeMap;
@@ -230,6 +230,8 @@ pub struct Evidence {
     /// Canary less baseline; of errors and outcomes only.
     pub difference: Option<Estimate>,
     pub ratio: Option<Estimate>,
+    /// Microseconds of the quantile: baseline's and canary's; of latency only.
+    pub quantiles: Option<[u64; 2]>,
     /// What this metric alone says.
     pub verdict: Verdict,
     pub text: String,
@@ -506,14 +508,16 @@ impl Engine {
         self.requests
     }
 
-    /// Every metric's evidence, in words too; `canary` is the version's name.
-    pub fn evidence(&self, canary: &str) -> Vec<Evidence> {
-        self.present().map(|track| self.evidence_of(track, canary)).collect()
+    /// Every metric's evidence, in words too; `canary` is the version's name, `latency` its requests by
+    /// bucket as far as they are at hand.
+    pub fn evidence(&self, canary: &str, latency: &[u32]) -> Vec<Evidence> {
+        self.present().map(|track| self.evidence_of(track, canary, latency)).collect()
     }
 
-    fn evidence_of(&self, track: &Track, canary: &str) -> Evidence {
+    fn evidence_of(&self, track: &Track, canary: &str, latency: &[u32]) -> Evidence {
         let dispersion = track.dispersion.value();
-        let (log_evidence, log_safety) = (track.worse.log_evidence(), track.safe.log_evidence());
+        let (log_evidence, log_safety) = (track.worse.log_evidence(), track.log_safety());
+        let quantiles = self.quantiles(track.metric, latency);
         let counts = track.metric.level().is_none();
         // In bursts the interval widens as the evidence slows; up to the guard's bound it does not.
         let spread = if dispersion > super::increment::BURSTS_FROM { dispersion } else { 1.0 };
@@ -528,6 +532,7 @@ impl Engine {
             latency_ratio: self.params.latency_ratio,
             difference,
             ratio,
+            quantiles,
             dispersion,
         });
         Evidence {
@@ -537,9 +542,15 @@ impl Engine {
             dispersion,
             difference,
             ratio,
+            quantiles,
             verdict,
             text,
         }
+    }
+
+    fn quantiles(&self, metric: Metric, canary: &[u32]) -> Option<[u64; 2]> {
+        let level = metric.level()?;
+        Some([edge(self.history.threshold(level)?), quantile(canary, level)?])
     }
 
     /// Everything that must outlive a restart, by name. Open blocks are left out: they are a few

@@ -80,6 +80,18 @@ pub fn above(counts: &[u32], bucket: usize) -> u64 {
     counts.get(bucket.min(NEVER)..).unwrap_or_default().iter().map(|count| u64::from(*count)).sum()
 }
 
+/// Microseconds of a quantile, from the lower edge of its bucket.
+pub fn quantile(counts: &[u32], level: f64) -> Option<u64> {
+    let total: u64 = counts.iter().map(|count| u64::from(*count)).sum();
+    let rank = ((level * total as f64).ceil() as u64).max(1);
+    let mut below = 0;
+    let place = counts.iter().position(|count| {
+        below += u64::from(*count);
+        below >= rank
+    })?;
+    Some(edge(place))
+}
+
 /// What the baseline's latency was lately.
 #[derive(Debug, Clone, PartialEq)]
 pub struct History {

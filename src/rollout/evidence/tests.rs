@@ -214,7 +214,7 @@ fn verdicts_are_those_of_the_vectors() {
             let here = |point: &&Value| whole(&point["block"]) == place as u64;
             if let Some(point) = evidence.next_if(here) {
                 near(engine.log_evidence(), float(&point["log_e_bad"]), 1e-9, "evidence");
-                let safety = engine.evidence("the canary")[0].log_safety;
+                let safety = engine.evidence("the canary", &[])[0].log_safety;
                 near(safety, float(&point["log_e_safe"]["errors"]), 1e-9, "safety");
             }
         }
@@ -223,7 +223,7 @@ fn verdicts_are_those_of_the_vectors() {
         assert_eq!(changes, expected.collect::<Vec<_>>(), "{}", case["name"]);
         assert_eq!(engine.verdict(), word(&case["final"]));
         assert_eq!(engine.blamed().map(Metric::as_str), case["blamed"].as_str());
-        let text = &engine.evidence("the canary")[0];
+        let text = &engine.evidence("the canary", &[])[0];
         let (odds, estimate) = (words::odds(text.log_evidence), text.difference.unwrap());
         let line = format!(
             "evidence {odds} that the canary has more errors; est. {}",
@@ -371,7 +371,7 @@ fn a_canary_with_only_its_tail_doubled_is_found_by_its_tail() {
             return;
         }
     }
-    panic!("not found: {:?}", engine.evidence("green"));
+    panic!("not found: {:?}", engine.evidence("green", &[]));
 }
 
 #[test]

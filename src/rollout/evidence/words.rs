@@ -22,6 +22,8 @@ pub struct Said<'a> {
     pub latency_ratio: f64,
     pub difference: Option<Estimate>,
     pub ratio: Option<Estimate>,
+    /// Microseconds, the baseline's and the canary's.
+    pub quantiles: Option<[u64; 2]>,
     pub dispersion: f64,
 }
 
@@ -61,6 +63,15 @@ pub fn ratio(estimate: Estimate) -> String {
     format!("×{} [{}, {}]", times(point), times(low), times(high))
 }
 
+/// Both quantiles of a latency.
+fn quantiles([baseline, canary]: [u64; 2]) -> String {
+    let millis = |micros: u64| match micros as f64 / 1e3 {
+        millis if millis < 10.0 => format!("{millis:.1} ms"),
+        millis => format!("{millis:.0} ms"),
+    };
+    format!("{} beside {}", millis(canary), millis(baseline))
+}
+
 /// The whole sentence on one metric.
 pub fn sentence(said: &Said<'_>) -> String {
     let odds = odds(said.log_evidence);
@@ -83,8 +94,36 @@ pub fn sentence(said: &Said<'_>) -> String {
             text += &format!(", {}", ratio(estimate));
         }
     }
+    if let Some(both) = said.quantiles {
+        text += &format!("; {}", quantiles(both));
+    }
     if said.dispersion > super::increment::BURSTS_FROM {
         text += &format!("; bad requests count as bursts of {:.1}", said.dispersion);
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_latency_both_quantiles_are_told() {
+        let said = Said {
+            canary: "green",
+            metric: Metric::P99,
+            log_evidence: 694f64.ln(),
+            tolerance: Tolerance { ratio: 1.1, margin: 0.0001 },
+            latency_ratio: 1.1,
+            difference: None,
+            ratio: None,
+            quantiles: Some([5_730, 81_400]),
+            dispersion: 2.0,
+        };
+        assert_eq!(
+            sentence(&said),
+            "evidence 694 : 1 that green is slower at p99 (worse than 1.10×); 81 ms beside 5.7 ms; \
+             bad requests count as bursts of 2.0"
+        );
+    }
 }

@@ -183,3 +183,41 @@ fn a_way_back_goes_as_fast_as_it_can_be_borne() {
     rollout.share_ppm = 100_000;
     assert_eq!(rollout.next(1000, &with(1)).unwrap().share_ppm, 100_000);
 }
+
+#[test]
+fn whoever_resumes_it_gives_it_all_of_its_time_again() {
+    let hour = 3_600_000;
+    let mut plan = plan();
+    plan.max_duration = Duration::from_secs(3600);
+    let start = Rollout::start(plan, weights("blue=100"), 2, 0);
+    let late = start.next(hour, &judged(Verdict::Undecided)).unwrap();
+    assert_eq!(late.state, State::Paused);
+    let again = late.resumed(2 * hour);
+    assert_eq!(again.next(3 * hour - 1, &judged(Verdict::Undecided)), None);
+    let late = again.next(3 * hour, &judged(Verdict::Undecided)).unwrap();
+    assert_eq!(late.state, State::Paused);
+}
+
+#[test]
+fn it_says_what_it_waits_for() {
+    let start = Rollout::start(plan(), weights("blue=100"), 2, 0);
+    let says = |rollout: &Rollout, judged: &Judged, unsure: &[&str]| {
+        rollout.waits_for(judged, unsure).join("; ")
+    };
+    let undecided = judged(Verdict::Undecided);
+    assert_eq!(says(&start, &undecided, &["errors", "p99"]), "errors, p99 to be safe");
+    assert_eq!(says(&start, &undecided, &[]), "more requests and more time at this weight");
+    assert_eq!(says(&start, &judged(Verdict::Suspect), &["p99"]), "the suspicion to clear");
+    assert_eq!(says(&start, &judged(Verdict::Safe), &[]), "");
+    let gated = Judged { gate: Gate::Waits("3 of 500 requests".into()), ..judged(Verdict::Safe) };
+    assert_eq!(says(&start, &gated, &[]), "3 of 500 requests");
+    let void = Judged { void: Some("void".into()), ..judged(Verdict::Safe) };
+    assert_eq!(says(&start, &void, &[]), "requests to go where the weights send them");
+    assert_eq!(says(&start.paused("by me"), &undecided, &["p99"]), "an operator to resume it");
+    assert_eq!(says(&start.promoted("by me"), &undecided, &["p99"]), "");
+    let mut by_hand = plan();
+    by_hand.steps[0].manual = true;
+    let by_hand = Rollout::start(by_hand, weights("blue=100"), 2, 0);
+    let safe = judged(Verdict::Safe);
+    assert_eq!(says(&by_hand, &safe, &[]), "an operator to end the step with `resume`");
+}

@@ -75,7 +75,7 @@ pub struct Counts {
     pub local_replies: Vec<(Reason, u64)>,
     /// Requests that did not go as they were asked, whoever answered them.
     pub reasons: Vec<(Reason, u64)>,
-    /// Connections that were ended while there was no request on them.
+    /// Connections that were never taken, or ended for a reason that is no request's.
     pub refusals: Vec<((ListenerName, Refusal), u64)>,
     pub rescues: Vec<(ServiceName, VersionName, VersionName, u64)>,
     /// Requests in flight by number of version.
@@ -183,7 +183,7 @@ impl Counts {
         }
     }
 
-    /// Counts a connection that was ended while there was no request on it.
+    /// Counts a connection that was never taken, or ended for a reason that is no request's.
     pub fn refusal(&mut self, listener: &ListenerName, refusal: Refusal) {
         add(&mut self.refusals, (listener.clone(), refusal), 1);
     }

@@ -102,13 +102,15 @@ impl Reason {
     }
 }
 
-/// Why a connection was ended while there was no request on it; a label of
+/// Why a connection was never taken, or was ended for a reason that is no request's; a label of
 /// `tidegate_connections_refused_total`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Refusal {
+    Flood,
     Handshake,
     HandshakeTimeout,
     Idle,
+    Malformed,
     MaxConnections,
     MaxConnectionsPerClient,
     MaxHandshakes,
@@ -119,10 +121,12 @@ pub enum Refusal {
 
 impl Refusal {
     /// Every refusal, for the docs.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 11] = [
+        Self::Flood,
         Self::Handshake,
         Self::HandshakeTimeout,
         Self::Idle,
+        Self::Malformed,
         Self::MaxConnections,
         Self::MaxConnectionsPerClient,
         Self::MaxHandshakes,
@@ -134,9 +138,11 @@ impl Refusal {
     /// The stable word.
     pub fn as_str(self) -> &'static str {
         match self {
+            Self::Flood => "flood",
             Self::Handshake => "handshake",
             Self::HandshakeTimeout => "handshake_timeout",
             Self::Idle => "idle",
+            Self::Malformed => "malformed",
             Self::MaxConnections => "max_connections",
             Self::MaxConnectionsPerClient => "max_connections_per_client",
             Self::MaxHandshakes => "max_handshakes",
@@ -149,9 +155,11 @@ impl Refusal {
     /// What it means, for a person.
     pub fn title(self) -> &'static str {
         match self {
+            Self::Flood => "The client sent more of what costs it nothing than HTTP/2 allows",
             Self::Handshake => "The TLS handshake failed",
             Self::HandshakeTimeout => "The TLS handshake took too long",
             Self::Idle => "The client asked for nothing more for as long as it may be idle",
+            Self::Malformed => "The client broke the rules of HTTP/2",
             Self::MaxConnections => "The listener has as many connections as it may",
             Self::MaxConnectionsPerClient => "The client has as many connections as it may",
             Self::MaxHandshakes => "As many TLS handshakes are in progress as may be",

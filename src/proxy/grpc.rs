@@ -11,7 +11,7 @@ pub enum Outcome {
     None,
     /// It is gRPC, and its status is still to come.
     Awaited,
-    /// The code: 0 to 16, or [`UNKNOWN`] for one that is none of these.
+    /// The code: 0 to 16, or 2, which is unknown, for one that is none of these.
     Status(u8),
 }
 
@@ -70,7 +70,10 @@ fn status(fields: &Fields) -> Option<u8> {
 mod tests {
     use super::*;
 
-    fn outcome(kind: &str, head: &[(&str, &str)], trailers: &[(&str, &str)]) -> Outcome {
+    /// Fields by name and value.
+    type Pairs = &'static [(&'static str, &'static str)];
+
+    fn outcome(kind: &str, head: Pairs, trailers: Pairs) -> Outcome {
         let mut answer = ResponseHead::new();
         answer.fields.push(b"content-type", kind.as_bytes());
         let push = |fields: &mut Fields, pairs: &[(&str, &str)]| {
@@ -90,7 +93,7 @@ mod tests {
     #[test]
     fn the_status_stands_in_the_trailers_or_in_a_head_without_a_body() {
         let grpc = "application/grpc+proto";
-        let cases: &[(&str, &[(&str, &str)], &[(&str, &str)], Option<u8>, Option<u16>)] = &[
+        let cases: &[(&str, Pairs, Pairs, Option<u8>, Option<u16>)] = &[
             (grpc, &[], &[("grpc-status", "0")], Some(0), None),
             (grpc, &[], &[("Grpc-Status", "14")], Some(14), Some(503)),
             (grpc, &[("grpc-status", "4")], &[], Some(4), Some(504)),

@@ -98,8 +98,21 @@ pub async fn serve(worker: Rc<Worker>, seat: Seat, stream: Stream, begun: Vec<u8
         }
     });
     if let Err(error) = ended.await {
+        if let Some(refusal) = refusal_of(&error) {
+            seat.refused(refusal);
+        }
         tracing::debug!(%error, "an HTTP/2 connection ended");
     }
+}
+
+/// What it was that this side ended a connection for, if it did.
+fn refusal_of(error: &hyper::Error) -> Option<Refusal> {
+    let cause = std::error::Error::source(error)?.downcast_ref::<h2::Error>()?;
+    let reason = cause.reason().filter(|_| cause.is_library())?;
+    Some(match reason {
+        h2::Reason::ENHANCE_YOUR_CALM => Refusal::Flood,
+        _ => Refusal::Malformed,
+    })
 }
 
 /// HTTP/2 within the listener's limits.
@@ -132,19 +145,11 @@ async fn answer(
     if let Err(error) = read_head(&mut scratch.request, &parts, &body, (&worker, &seat)) {
         let error = ProxyError::from(error);
         worker.counts.borrow_mut().local_reply(error.reason);
-        return problem(&error, "", None).of(stream);
+        return ending(stream, problem(&error, "", None));
     }
     let mut cx = RequestCx::open(&worker, &scratch.request, &seat);
     let mut alarm = Alarm::default();
     let exchanged = exchange(&mut cx, &mut scratch, &seat, &mut body, &mut alarm).await;
-    let is_success = (200..300).contains(&scratch.response.status);
-    let exchanged = match exchanged {
-        // Any success would tell the client that what it asked for is open (RFC 8441 §5).
-        Ok(Exchanged::Answer(_)) if opening.is_some() && is_success => {
-            Err(ProxyError::with(Reason::NotImplemented, "websocket"))
-        }
-        exchanged => exchanged,
-    };
     match exchanged {
         Ok(Exchanged::Redirect(status, location)) => {
             cx.reason = Some(Reason::Redirect);
@@ -154,7 +159,7 @@ async fn answer(
             if let Ok(location) = http::HeaderValue::from_str(&location) {
                 response.headers_mut().insert(http::header::LOCATION, location);
             }
-            response.of(stream)
+            ending(stream, response)
         }
         Ok(Exchanged::Answer(attempt)) if scratch.response.status == 101 => {
             let mut response = head_down(&cx, &scratch.response, seat.listener.is_tls());
@@ -185,7 +190,7 @@ async fn answer(
             };
             worker.buffers.give_scratch(scratch);
             let streaming = Rc::new(RefCell::new(Some(streaming)));
-            response.map(|()| DownBody::of(Kind::Stream(streaming))).of(stream)
+            ending(stream, response.map(|()| DownBody::of(Kind::Stream(streaming))))
         }
         Err(error) => {
             cx.reason = Some(error.reason);
@@ -193,21 +198,15 @@ async fn answer(
             let edge = &cx.entry.snapshot.edge;
             let version = cx.version().filter(|_| edge.version_header);
             let version = version.map(|version| version.name.as_str());
-            problem(&error, cx.request_id.as_str(), version).of(stream)
+            ending(stream, problem(&error, cx.request_id.as_str(), version))
         }
     }
 }
 
-/// An answer that is the end of its stream.
-trait Ends {
-    fn of(self, stream: OpenStream) -> Self;
-}
-
-impl Ends for Response<DownBody> {
-    fn of(mut self, stream: OpenStream) -> Self {
-        self.body_mut().belongs_to(stream);
-        self
-    }
+/// The answer that a stream ends with.
+fn ending(stream: OpenStream, mut response: Response<DownBody>) -> Response<DownBody> {
+    response.body_mut().belongs_to(stream);
+    response
 }
 
 fn read_head(
@@ -264,6 +263,10 @@ async fn exchange(
             let answer = &mut scratch.response;
             let body = &mut cx.tap.tee(body);
             let attempt = forward::answer(cx, outgoing, body, answer, alarm).await?;
+            // Any success would tell the client that its websocket is open (RFC 8441 §5).
+            if head.websocket && (200..300).contains(&answer.status) {
+                return Err(ProxyError::with(Reason::NotImplemented, "websocket"));
+            }
             Ok(Exchanged::Answer(Box::new(attempt)))
         }
     }

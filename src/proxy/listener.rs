@@ -126,7 +126,7 @@ impl Seat {
         Ok(())
     }
 
-    /// Counts that the connection ends before any request.
+    /// Counts why the connection ends.
     pub fn refused(&self, refusal: Refusal) {
         let mut counts = self.worker.counts.borrow_mut();
         counts.refusal(&self.listener.plan.name, refusal);

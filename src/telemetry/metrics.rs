@@ -90,7 +90,7 @@ metrics! {
     CONNECTIONS = Gauge "tidegate_connections" ["listener"]
         "Open client connections.";
     CONNECTIONS_REFUSED = Counter "tidegate_connections_refused_total" ["listener", "reason"]
-        "Client connections that were ended while there was no request on them.";
+        "Client connections that were never taken, or ended for a reason that is no request's.";
 }
 
 /// The duration buckets unless configured otherwise, in seconds.

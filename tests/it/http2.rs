@@ -9,7 +9,7 @@ use tokio::net::TcpListener;
 use tokio::sync::Notify;
 
 use crate::rig::{Builder, H2Client, H2Version, Identity, Rig, connect_tls, fed, says, text};
-use crate::suite::frames::{ACK, GOAWAY, HEADERS, Op, PING, frame, written};
+use crate::suite::frames::{ACK, GOAWAY, HEADERS, Op, PING, RST_STREAM, frame, written};
 
 fn tls(builder: Builder) -> Builder {
     builder
@@ -486,6 +486,26 @@ async fn nothing_else_is_carried_by_a_stream() {
     assert_eq!(client.connect("websocket", "/").await.status(), 501);
     assert_eq!(rig.version("blue").requests(), 2);
     drop(client);
+    rig.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flood_is_told_from_a_mistake() {
+    let resets: &[Op] = &[Op::Get(1, true, &[]), Op::Frame(RST_STREAM, 0, 1, "\0\0\0\x08")];
+    let cases: [(&[Op], &str); 2] =
+        [(&[Op::Many(2000, resets)], "flood"), (&[Op::Frame(PING, 0, 0, "1234")], "malformed")];
+    let rig = tls(Rig::build().version("blue", says("blue"))).start().await;
+    for (ops, reason) in cases {
+        let mut stream = connect_tls(rig.web, Some("a.test"), &[b"h2"]).await;
+        // The proxy may end it in the middle.
+        let _ = stream.write_all(&written(ops, 0)).await;
+        let label = format!("reason=\"{reason}\"");
+        rig.until(reason, || async {
+            rig.metric("tidegate_connections_refused_total", &[&label]).await == 1.0
+        })
+        .await;
+    }
+    rig.until("nothing is in flight", || async { in_flight(&rig).await == 0.0 }).await;
     rig.finish().await;
 }
 

@@ -345,8 +345,8 @@ fn reasons_are_documented() {
         let (word, status, title) = (reason.as_str(), reply::status(reason), reply::title(reason));
         page += &format!("| `{word}` | {status} | {title} |\n");
     }
-    page += "\n## Connections\n\nWhy a connection ends before there was a request on it: the label of\n\
-             `tidegate_connections_refused_total`. The connection is closed without an answer.\n\n\
+    page += "\n## Connections\n\nWhy a connection is never taken, or ends for a reason that is no request's: the label of\n\
+             `tidegate_connections_refused_total`. It is closed without an answer.\n\n\
              | reason | meaning |\n| --- | --- |\n";
     for refusal in Refusal::ALL {
         page += &format!("| `{}` | {} |\n", refusal.as_str(), refusal.title());

@@ -54,6 +54,7 @@ fn rewrite(criterion: &mut Criterion) {
         peer: [192, 0, 2, 7].into(),
         scheme: "https",
         request_id: b"01890a5d-ac96-774b-bcce-b302099a8057",
+        client_cert: None,
         random: &|| 0x9E37_79B9_7F4A_7C15,
     };
     for (name, text) in [("small", SMALL), ("browser", BROWSER)] {

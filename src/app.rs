@@ -484,7 +484,7 @@ impl Inner {
             if !same_address {
                 bound.push(bind(plan, self.control.workers.len())?);
             } else if let Some(tls) = &plan.tls {
-                CertStore::open(tls)?;
+                CertStore::check(tls)?;
             }
         }
         Ok(bound)
@@ -534,8 +534,12 @@ impl Inner {
 /// The files of a configuration and of its listeners' certificates.
 fn with_certs(mut sources: Vec<PathBuf>, config: &Config) -> Vec<PathBuf> {
     let tls = config.listeners.iter().filter_map(|listener| listener.tls.as_ref());
-    for cert in tls.flat_map(|tls| &tls.certs) {
-        sources.extend([cert.cert.clone(), cert.key.clone()]);
+    for tls in tls {
+        for cert in &tls.certs {
+            sources.extend([cert.cert.clone(), cert.key.clone()]);
+            sources.extend(cert.ocsp.clone());
+        }
+        sources.extend(tls.clients.as_ref().map(|clients| clients.ca.clone()));
     }
     sources
 }

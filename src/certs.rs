@@ -1,23 +1,31 @@
-//! A listener's certificates: chosen by SNI, read again when their files change.
+//! A listener's certificates: chosen by SNI, read again when their files change; and whose
+//! certificates it asks of clients.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use rustls::server::{ClientHello, ParsedCertificate, ResolvesServerCert};
+use rustls::server::danger::ClientCertVerifier;
+use rustls::server::{ClientHello, ParsedCertificate, ResolvesServerCert, WebPkiClientVerifier};
 use rustls::sign::CertifiedKey;
 
-use crate::plan::{CertPlan, ListenerTls};
+use crate::plan::{CertPlan, ClientCertsPlan, ListenerTls};
+use crate::upstream::tls::read_roots;
 
 /// The certificates in use.
 #[derive(Debug)]
 pub struct CertStore {
     plan: ListenerTls,
     keys: Arc<Keys>,
-    config: Arc<ServerConfig>,
+    /// Made anew with other roots of clients, and its ticket keys with it: a session that began under
+    /// the old ones is not resumed.
+    config: ArcSwap<ServerConfig>,
+    /// The file of those roots as it was read last.
+    trusted: Mutex<Vec<u8>>,
 }
 
 /// What handshakes look certificates up in; replaced as a whole.
@@ -27,15 +35,16 @@ struct Keys(ArcSwap<Index>);
 /// Certificates in the order of the configuration, and by the names they are for.
 #[derive(Debug)]
 struct Index {
-    keys: Vec<Arc<CertifiedKey>>,
+    keys: Vec<Option<Arc<CertifiedKey>>>,
     /// Places by name in lower case, `*.` names among them; the first of equals counts.
     by_name: HashMap<String, usize>,
 }
 
 impl Index {
-    fn of(keys: Vec<Arc<CertifiedKey>>) -> Self {
+    fn of(keys: Vec<Option<Arc<CertifiedKey>>>) -> Self {
         let mut by_name = HashMap::new();
         for (place, key) in keys.iter().enumerate() {
+            let Some(key) = key else { continue };
             let Ok(cert) = webpki::EndEntityCert::try_from(&key.cert[0]) else { continue };
             for name in cert.valid_dns_names() {
                 by_name.entry(name.to_ascii_lowercase()).or_insert(place);
@@ -51,35 +60,73 @@ impl Index {
             let wild = || self.by_name.get(&format!("*.{}", name.split_once('.')?.1));
             self.by_name.get(&name).or_else(wild)
         });
-        self.keys.get(named.copied().unwrap_or(0))
+        match named {
+            Some(place) => self.keys[*place].as_ref(),
+            None => self.keys.iter().flatten().next(),
+        }
     }
 }
 
 impl CertStore {
-    /// Reads all certificates. The error is a sentence that names the file.
+    /// Reads what can be read: one bad certificate does not take the others down. The error is a
+    /// sentence that names the file; there is one only when no certificate is left, or it is not
+    /// known whose clients to trust.
     pub fn open(plan: &ListenerTls) -> Result<Self, String> {
-        let keys = plan.certs.iter().map(read).collect::<Result<Vec<_>, _>>()?;
+        let mut failed = Vec::new();
+        let keys =
+            plan.certs.iter().map(|cert| read(cert).map_err(|error| failed.push(error)).ok());
+        let keys: Vec<_> = keys.collect();
+        if keys.iter().all(Option::is_none) {
+            return Err(failed.join("; "));
+        }
+        for error in failed {
+            tracing::error!("{error}; its names are served by the first certificate");
+        }
         let keys = Arc::new(Keys(ArcSwap::from_pointee(Index::of(keys))));
-        let config = Arc::new(server_config(keys.clone()));
-        Ok(Self { plan: plan.clone(), keys, config })
+        let (verifier, trusted) = match &plan.clients {
+            Some(clients) => (Some(verifier(clients)?), bytes_of(&clients.ca)?),
+            None => (None, Vec::new()),
+        };
+        let config = ArcSwap::from_pointee(server_config(keys.clone(), verifier));
+        Ok(Self { plan: plan.clone(), keys, config, trusted: Mutex::new(trusted) })
+    }
+
+    /// Whether everything can be read, for an edit that is to be taken whole or not at all.
+    pub fn check(plan: &ListenerTls) -> Result<(), String> {
+        plan.clients.as_ref().map(verifier).transpose()?;
+        plan.certs.iter().try_for_each(|cert| read(cert).map(drop))
     }
 
     /// What a TLS listener serves by.
     pub fn server_config(&self) -> Arc<ServerConfig> {
-        self.config.clone()
+        self.config.load_full()
     }
 
-    /// Reads the files again. A certificate that cannot be read keeps its old state.
+    /// Reads the files again. What cannot be read keeps its old state.
     pub fn reload(&self) {
         let old = self.keys.0.load();
-        let fresh = self.plan.certs.iter().enumerate().filter_map(|(place, cert)| {
-            read(cert)
-                .map_err(|error| tracing::warn!("{error}; the old one stays"))
-                .ok()
-                .or_else(|| old.keys.get(place).cloned())
+        let fresh = self.plan.certs.iter().zip(&old.keys).map(|(cert, old)| {
+            let kept = |error| tracing::warn!("{error}; the old one stays");
+            read(cert).map_err(kept).ok().or_else(|| old.clone())
         });
         let fresh = Index::of(fresh.collect());
         self.keys.0.store(Arc::new(fresh));
+        if let Some(clients) = &self.plan.clients
+            && let Err(error) = self.reload_clients(clients)
+        {
+            tracing::warn!("{error}; the old roots of clients stay");
+        }
+    }
+
+    fn reload_clients(&self, clients: &ClientCertsPlan) -> Result<(), String> {
+        let text = bytes_of(&clients.ca)?;
+        let mut trusted = self.trusted.lock().unwrap_or_else(PoisonError::into_inner);
+        if *trusted != text {
+            let config = server_config(self.keys.clone(), Some(verifier(clients)?));
+            self.config.store(Arc::new(config));
+            *trusted = text;
+        }
+        Ok(())
     }
 
     /// Whether the certificate that is shown for `name` is for `host` too.
@@ -92,15 +139,42 @@ impl CertStore {
     }
 }
 
-fn server_config(keys: Arc<Keys>) -> ServerConfig {
-    let mut config = ServerConfig::builder().with_no_client_auth().with_cert_resolver(keys);
+fn server_config(keys: Arc<Keys>, clients: Option<Arc<dyn ClientCertVerifier>>) -> ServerConfig {
+    let config = match clients {
+        Some(verifier) => ServerConfig::builder().with_client_cert_verifier(verifier),
+        None => ServerConfig::builder().with_no_client_auth(),
+    };
+    let mut config = config.with_cert_resolver(keys);
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     // Each ticket costs a signature's worth of a handshake; one resumes as well as two.
     config.send_tls13_tickets = 1;
+    // Its keys change every six hours and decrypt for twelve.
     if let Ok(ticketer) = rustls::crypto::aws_lc_rs::Ticketer::new() {
         config.ticketer = ticketer;
     }
     config
+}
+
+/// Who decides about the certificates of clients.
+fn verifier(plan: &ClientCertsPlan) -> Result<Arc<dyn ClientCertVerifier>, String> {
+    let builder = WebPkiClientVerifier::builder(Arc::new(read_roots(&plan.ca)?));
+    let builder = if plan.required { builder } else { builder.allow_unauthenticated() };
+    builder.build().map_err(|error| format!("the roots in {}: {error}", plan.ca.display()))
+}
+
+fn bytes_of(path: &Path) -> Result<Vec<u8>, String> {
+    std::fs::read(path).map_err(|error| format!("cannot read {}: {error}", path.display()))
+}
+
+/// The response to be stapled. A certificate is shown without one rather than not at all.
+fn staple(path: &Path) -> Option<Vec<u8>> {
+    /// What every DER structure of several parts begins with.
+    const SEQUENCE: u8 = 0x30;
+    let read = bytes_of(path).and_then(|bytes| match bytes.first() {
+        Some(&SEQUENCE) => Ok(bytes),
+        _ => Err(format!("{} holds no OCSP response", path.display())),
+    });
+    read.map_err(|error| tracing::warn!("{error}; nothing is stapled")).ok()
 }
 
 fn read(plan: &CertPlan) -> Result<Arc<CertifiedKey>, String> {
@@ -114,8 +188,9 @@ fn read(plan: &CertPlan) -> Result<Arc<CertifiedKey>, String> {
     let private = PrivateKeyDer::from_pem_file(&plan.key)
         .map_err(|error| format!("cannot read the key {key}: {error}"))?;
     let provider = rustls::crypto::aws_lc_rs::default_provider();
-    let certified = CertifiedKey::from_der(chain, private, &provider)
+    let mut certified = CertifiedKey::from_der(chain, private, &provider)
         .map_err(|error| format!("the key {key} does not fit the certificate {cert}: {error}"))?;
+    certified.ocsp = plan.ocsp.as_deref().and_then(staple);
     Ok(Arc::new(certified))
 }
 

@@ -43,7 +43,8 @@ pub const REVISIONS_KEPT: usize = 1000;
 pub const RECORD_BYTES_MAX: usize = 256 * 1024 * 1024;
 /// Bytes of an admin request body.
 pub const ADMIN_BODY_BYTES_MAX: usize = 1024 * 1024;
-/// Connections to the admin API at once, followers of events included; more wait to be accepted.
+/// Connections to one socket of the admin API at once, followers of events included; those that ask
+/// for nothing make room for more.
 pub const ADMIN_CONNECTIONS_MAX: usize = 256;
 /// Difference samples kept per service.
 pub const DIFF_SAMPLES_KEPT: usize = 100;
@@ -188,6 +189,8 @@ pub const H2_LEAVE_MAX: Duration = Duration::from_secs(2);
 pub const PROXY_LINE_BYTES_MAX: usize = 107;
 /// Bytes of a PROXY header of version 2: addresses, and as many extras as any sender has been seen to add.
 pub const PROXY_HEADER_BYTES_MAX: usize = 4096;
+/// Bytes of the names of a client's certificate that are told upstream; longer ones are left out.
+pub const CLIENT_CERT_TEXT_BYTES_MAX: usize = 4096;
 /// Leading bits of an IPv6 address that make one client: what one subscriber is given at least.
 pub const CLIENT_V6_BITS_MAX: u8 = 64;
 /// Keys of one route whose requests are counted; past it, those that asked least lately are forgotten.

@@ -7,6 +7,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
+use rustls::pki_types::CertificateDer;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
@@ -40,6 +41,17 @@ impl Stream {
         match self {
             Self::Tcp(_) => None,
             Self::Tls(stream) => stream.get_ref().1.alpn_protocol(),
+        }
+    }
+
+    /// The certificate that the client showed, verified.
+    pub fn client_cert(&self) -> Option<&CertificateDer<'static>> {
+        match self {
+            Self::Tls(stream) => match stream.as_ref() {
+                TlsStream::Server(stream) => stream.get_ref().1.peer_certificates()?.first(),
+                TlsStream::Client(_) => None,
+            },
+            Self::Tcp(_) => None,
         }
     }
 

@@ -45,6 +45,8 @@ pub struct ServicePolicy {
     /// Between two pieces of a response body.
     pub read_timeout: Duration,
     pub connect_timeout: Duration,
+    /// From the request's head to the last byte of its answer; `None` is no bound.
+    pub request_timeout: Option<Duration>,
     pub retries: Retries,
 }
 
@@ -57,6 +59,7 @@ impl Default for ServicePolicy {
             timeout: Duration::from_secs(30),
             read_timeout: Duration::from_secs(60),
             connect_timeout: Duration::from_secs(1),
+            request_timeout: None,
             retries: Retries { attempts: 1, budget_percent: 20 },
         }
     }
@@ -188,13 +191,22 @@ impl Protocol {
     }
 }
 
-/// How an upstream's certificate is verified.
+/// How an upstream's certificate is verified, and what is shown to it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub struct TlsPlan {
     /// PEM file of the roots to trust instead of the system's.
     pub ca: Option<PathBuf>,
     /// The name to verify and to send as SNI; by default the endpoint's host.
     pub server_name: Option<String>,
+    /// What is shown to an upstream that asks who we are.
+    pub client: Option<ClientCert>,
+}
+
+/// A certificate chain of our own and its key, both PEM.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ClientCert {
+    pub cert: PathBuf,
+    pub key: PathBuf,
 }
 
 /// Active health checks.
@@ -379,6 +391,19 @@ pub struct ListenerPlan {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ListenerTls {
     pub certs: Vec<CertPlan>,
+    /// Whether clients show certificates too.
+    pub clients: Option<ClientCertsPlan>,
+    /// Whether a request must be for the host that its handshake named.
+    pub strict_host: bool,
+}
+
+/// What certificates clients show.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClientCertsPlan {
+    /// PEM file of the roots to trust.
+    pub ca: PathBuf,
+    /// Whether a handshake without a certificate fails.
+    pub required: bool,
 }
 
 /// A certificate chain and its key, both PEM.
@@ -386,6 +411,8 @@ pub struct ListenerTls {
 pub struct CertPlan {
     pub cert: PathBuf,
     pub key: PathBuf,
+    /// An OCSP response for it, DER.
+    pub ocsp: Option<PathBuf>,
 }
 
 /// Bounds on what a listener's clients may do.

@@ -32,6 +32,10 @@ pub struct EdgePolicy {
     pub trusted_proxies: Vec<ipnet::IpNet>,
     /// `X-Tidegate-Version` on responses.
     pub version_header: bool,
+    /// `Forwarded` on requests.
+    pub forwarded: bool,
+    /// Bytes in buffers, over all workers; `None` is unlimited.
+    pub buffered_bytes_max: Option<u64>,
 }
 
 /// A service ready to choose a version.

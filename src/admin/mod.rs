@@ -10,6 +10,7 @@ mod explain;
 mod extract;
 mod health;
 mod hold;
+mod lobby;
 mod openapi;
 mod patience;
 mod problem;
@@ -37,6 +38,7 @@ use futures_util::future::BoxFuture;
 use tokio::sync::watch;
 
 use self::auth::{Entrance, Guard, Tokens};
+use self::lobby::Visit;
 use self::problem::Problem;
 pub use self::server::{Bound, bind, serve};
 use crate::config::AdminSettings;
@@ -140,6 +142,8 @@ async fn admit(State(state): State<AdminState>, mut request: Request, next: Next
     let mut response = match admitted {
         Ok(caller) => {
             request.extensions_mut().insert(caller);
+            let visit = request.extensions().get::<Arc<Visit>>().cloned();
+            let _served = visit.as_ref().map(Visit::serve);
             next.run(request).await
         }
         Err(problem) => problem.into_response(),

@@ -1,7 +1,8 @@
 //! Serving the API: TCP and, if there is one, a unix socket; one task a connection.
 //!
 //! A caller that sends or reads slowly costs its own task and nobody else's time: heads, bodies and
-//! writes each have their deadline, and connections are bounded.
+//! writes each have their deadline, and connections are bounded, by socket; when they are all taken,
+//! those that ask for nothing make room.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener as StdListener};
@@ -16,9 +17,10 @@ use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 
 use super::auth::Entrance;
+use super::lobby::{Lobby, Visit};
 use super::patience::Patient;
 use super::{AdminState, router};
 use crate::config::AdminSettings;
@@ -82,19 +84,18 @@ async fn bind_unix(path: &Path) -> Result<UnixListener, String> {
 /// Serves until the proxy ends: when the sender of the phase is gone, idle connections close and
 /// the others after their answer.
 pub async fn serve(bound: Bound, state: AdminState) {
-    let permits = Arc::new(Semaphore::new(ADMIN_CONNECTIONS_MAX));
-    let tcp = serve_tcp(bound.tcp, state.clone(), permits.clone());
+    let tcp = serve_tcp(bound.tcp, state.clone());
     match bound.unix {
         None => tcp.await,
         Some((listener, path)) => {
-            tokio::join!(tcp, serve_unix(listener, state, permits));
+            tokio::join!(tcp, serve_unix(listener, state));
             // Whoever starts next would replace it anyway; a file that leads nowhere confuses.
             let _ = std::fs::remove_file(path);
         }
     }
 }
 
-async fn serve_tcp(socket: StdListener, state: AdminState, permits: Arc<Semaphore>) {
+async fn serve_tcp(socket: StdListener, state: AdminState) {
     let address = socket.local_addr();
     let (listener, address) = match (net::listen(socket), address) {
         (Ok(listener), Ok(address)) => (listener, address),
@@ -103,11 +104,11 @@ async fn serve_tcp(socket: StdListener, state: AdminState, permits: Arc<Semaphor
             return;
         }
     };
-    accept_all(listener, accept_tcp, Entrance::Tcp(address), state, permits).await;
+    accept_all(listener, accept_tcp, Entrance::Tcp(address), state).await;
 }
 
-async fn serve_unix(listener: UnixListener, state: AdminState, permits: Arc<Semaphore>) {
-    accept_all(listener, accept_unix, Entrance::Unix, state, permits).await;
+async fn serve_unix(listener: UnixListener, state: AdminState) {
+    accept_all(listener, accept_unix, Entrance::Unix, state).await;
 }
 
 fn accept_tcp(listener: &TcpListener) -> Accepting<'_, net::Stream> {
@@ -126,26 +127,21 @@ async fn accept_all<L, S>(
     accept: for<'a> fn(&'a L) -> Accepting<'a, S>,
     entrance: Entrance,
     state: AdminState,
-    permits: Arc<Semaphore>,
 ) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let mut phase = state.phase.clone();
     let app = router(state).layer(Extension(entrance));
+    let lobby = Lobby::new(ADMIN_CONNECTIONS_MAX);
     loop {
-        // A closed semaphore is impossible: nobody closes it.
-        let Ok(permit) = permits.clone().acquire_owned().await else { return };
         let accepted = tokio::select! {
             accepted = accept(&listener) => accepted,
             () = proxy_end(&mut phase) => return,
         };
         match accepted {
             Ok(stream) => {
-                let connection = connection(stream, app.clone(), phase.clone());
-                tokio::spawn(async move {
-                    connection.await;
-                    drop(permit);
-                });
+                let Some(visit) = lobby.enter().await else { return };
+                tokio::spawn(connection(stream, app.clone(), visit, phase.clone()));
             }
             Err(error) => {
                 tracing::warn!(%error, "the admin API cannot accept a connection");
@@ -160,11 +156,15 @@ pub(super) async fn proxy_end(phase: &mut watch::Receiver<Phase>) {
     while phase.changed().await.is_ok() {}
 }
 
-async fn connection<S>(stream: S, app: axum::Router, mut phase: watch::Receiver<Phase>)
-where
+async fn connection<S>(
+    stream: S,
+    app: axum::Router,
+    visit: Arc<Visit>,
+    mut phase: watch::Receiver<Phase>,
+) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let service = TowerToHyperService::new(app);
+    let service = TowerToHyperService::new(app.layer(Extension(visit.clone())));
     let io = TokioIo::new(Patient::new(stream, WRITE_WAIT));
     let mut builder = http1::Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(HEAD_WAIT);
@@ -172,6 +172,7 @@ where
     tokio::pin!(connection);
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
+        () = visit.must_leave() => return,
         () = proxy_end(&mut phase) => {
             connection.as_mut().graceful_shutdown();
             connection.await

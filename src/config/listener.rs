@@ -4,11 +4,11 @@ use std::path::PathBuf;
 
 use super::error::{Place, Problem};
 use super::read::Section;
-use super::reference::{CERT, LIMITS, LISTENER, LISTENER_TLS};
+use super::reference::{CERT, CLIENTS, LIMITS, LISTENER, LISTENER_TLS};
 use super::value;
 use crate::limits::{CERTIFICATES_MAX, READ_BUFFER_BYTES};
 use crate::name::ListenerName;
-use crate::plan::{CertPlan, ListenerLimits, ListenerPlan, ListenerTls};
+use crate::plan::{CertPlan, ClientCertsPlan, ListenerLimits, ListenerPlan, ListenerTls};
 
 /// A listener, with what cross checks point at.
 #[derive(Debug)]
@@ -59,11 +59,26 @@ fn read_one(section: Section<'_>, default_name: &str) -> Option<ReadListener> {
 }
 
 fn read_tls(section: &Section<'_>) -> Option<ListenerTls> {
+    let strict_host = section.value("strict_host", value::boolean);
+    let clients = section.optional_section("clients", CLIENTS);
+    let has_clients = clients.is_some();
+    let clients = clients.and_then(|clients| read_clients(&clients));
+    let certs = read_certs(section)?;
+    (has_clients == clients.is_some()).then_some(ListenerTls { certs, clients, strict_host })
+}
+
+fn read_clients(section: &Section<'_>) -> Option<ClientCertsPlan> {
+    const MODES: [(&str, bool); 2] = [("required", true), ("optional", false)];
+    let required = section.value("mode", value::word(&MODES));
+    Some(ClientCertsPlan { ca: required_file(section, "ca")?, required })
+}
+
+fn read_certs(section: &Section<'_>) -> Option<Vec<CertPlan>> {
     const HELP: &str = "write `{ cert = \"shop.pem\", key = \"shop.key\" }`";
-    let single = cert(section.readable_file("cert"), section.readable_file("key"));
+    let single = cert(section, section.readable_file("cert"), section.readable_file("key"));
     let tables = section.tables("certs");
     let has = |key| section.node(key).is_some();
-    if has("certs") && (has("cert") || has("key")) {
+    if has("certs") && (has("cert") || has("key") || has("ocsp")) {
         let problem = Problem::new("has both `certs` and a single `cert` and `key`");
         section.error("certs", problem.help("put the single one into `certs`, first"));
         return None;
@@ -74,7 +89,7 @@ fn read_tls(section: &Section<'_>) -> Option<ListenerTls> {
             let problem = Problem::new(format!("`{missing}` is missing")).help(HELP);
             section.context.findings.error(section.place, &section.path, problem);
         }
-        return Some(ListenerTls { certs: vec![single?] });
+        return Some(vec![single?]);
     }
     if section.is_empty_list("certs") {
         section.error("certs", Problem::new("there is no certificate").help(HELP));
@@ -85,9 +100,9 @@ fn read_tls(section: &Section<'_>) -> Option<ListenerTls> {
     let certs = tables.into_iter().map(|(place, table)| {
         let path = section.path_of("certs");
         let section = Section::open(section.context, path, place, Some(table), CERT);
-        cert(required_file(&section, "cert"), required_file(&section, "key"))
+        cert(&section, required_file(&section, "cert"), required_file(&section, "key"))
     });
-    Some(ListenerTls { certs: certs.collect::<Vec<_>>().into_iter().collect::<Option<_>>()? })
+    certs.collect::<Vec<_>>().into_iter().collect()
 }
 
 fn required_file(section: &Section<'_>, key: &'static str) -> Option<PathBuf> {
@@ -95,8 +110,9 @@ fn required_file(section: &Section<'_>, key: &'static str) -> Option<PathBuf> {
     section.readable_file(key)
 }
 
-fn cert(cert: Option<PathBuf>, key: Option<PathBuf>) -> Option<CertPlan> {
-    Some(CertPlan { cert: cert?, key: key? })
+fn cert(section: &Section<'_>, cert: Option<PathBuf>, key: Option<PathBuf>) -> Option<CertPlan> {
+    let ocsp = section.readable_file("ocsp");
+    Some(CertPlan { cert: cert?, key: key?, ocsp })
 }
 
 fn read_limits(section: &Section<'_>) -> ListenerLimits {

@@ -87,6 +87,12 @@ sections! {
             => "After SIGTERM: what is in flight may finish for this long.";
         "trusted_proxies" "list of networks" Is("[]") => "Whose `X-Forwarded-For` is believed.";
         "version_header" "boolean" Is("true") => "Whether responses carry `X-Tidegate-Version`.";
+        "forwarded" "boolean" Is("false")
+            => "Whether upstreams are told of the client by `Forwarded` (RFC 7239) as well.";
+        "max_buffered" "size or `unlimited`" Is(r#""2GiB""#)
+            => "What clients and upstreams have sent and the other side has not taken may fill so much \
+                memory, over all workers in equal shares. While it is full, new requests are answered \
+                with 503.";
     }
     ADMIN "admin" "The admin API, the metrics and the dashboard." {
         "address" "socket address" Is(r#""127.0.0.1:9900""#)
@@ -130,12 +136,27 @@ sections! {
          again when the files change." {
         "cert" "file" Words("none") => "The certificate chain, PEM.";
         "key" "file" Words("none") => "The private key, PEM.";
+        "ocsp" "file" Words("none") => "An OCSP response for the certificate, DER, that is stapled to it.";
         "certs" "list of sections" Words("none")
             => "Several of `{ cert, key }`, chosen by SNI; the first is the default.";
+        "clients" "section" Words("clients show none") => "Whether clients show certificates too.";
+        "strict_host" "boolean" Is("false")
+            => "Whether a request for another host than the one that its handshake named is answered \
+                with 421 also where the certificate is for both, and one of a client that named none.";
     }
     CERT "listener.tls.certs" "One certificate of several." {
         "cert" "file" Required => "The certificate chain, PEM.";
         "key" "file" Required => "The private key, PEM.";
+        "ocsp" "file" Words("none") => "An OCSP response for the certificate, DER, that is stapled to it.";
+    }
+    CLIENTS "listener.tls.clients"
+        "Certificates that clients show. Who showed one is told upstream by `X-Forwarded-Client-Cert`: \
+         its SHA-256, its subject and its names." {
+        "ca" "file" Required
+            => "The roots to trust, PEM. Read again when the file changes; sessions from before are \
+                not resumed then.";
+        "mode" "`required` or `optional`" Is(r#""required""#)
+            => "Whether a handshake without a certificate fails.";
     }
     LIMITS "listener.limits" "What the clients of a listener may do." {
         "header_timeout" "duration" Is(r#""10s""#)
@@ -178,6 +199,9 @@ sections! {
         "read_timeout" "duration" Is(r#""60s""#)
             => "Between two pieces of a response body. Upgraded connections are exempt.";
         "connect_timeout" "duration" Is(r#""1s""#) => "Until a connection to an endpoint stands.";
+        "request_timeout" "duration" Words("no bound")
+            => "From the request's head to the last byte of its answer, waits and retries included. \
+                Upgraded connections are exempt.";
         "retries" "section" SECTION => "Retries within a version.";
         "version" "sections by name" Words("none, with a warning")
             => "The versions: `[service.NAME.version.NAME]`.";
@@ -221,10 +245,14 @@ sections! {
             => "An endpoint that comes back from being unhealthy or ejected gets a share that \
                 grows to its full one over this time.";
     }
-    VERSION_TLS "service.NAME.version.NAME.tls" "How the certificates of endpoints are verified." {
+    VERSION_TLS "service.NAME.version.NAME.tls"
+        "How the certificates of endpoints are verified, and what is shown to them." {
         "ca" "file" Words("the system's roots") => "Roots to trust instead, PEM.";
         "server_name" "host name" Words("the endpoint's host")
             => "The name to verify and to send as SNI.";
+        "cert" "file" Words("none")
+            => "A certificate chain of our own, PEM, for endpoints that ask who we are; with `key`.";
+        "key" "file" Words("none") => "Its private key, PEM.";
     }
     HEALTH "service.NAME.version.NAME.health"
         "Active health checks: a GET that must be answered with 2xx." {

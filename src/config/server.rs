@@ -89,6 +89,8 @@ pub(super) fn read_server(root: &Section<'_>) -> (ServerSettings, EdgePolicy) {
     let edge = EdgePolicy {
         trusted_proxies: trusted.into_iter().map(|found| found.value).collect(),
         version_header: section.value("version_header", value::boolean),
+        forwarded: section.value("forwarded", value::boolean),
+        buffered_bytes_max: section.value("max_buffered", value::size_or_unlimited),
     };
     (settings, edge)
 }

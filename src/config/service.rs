@@ -225,6 +225,7 @@ fn read_policy(section: &Section<'_>) -> ServicePolicy {
         timeout: section.value("timeout", value::duration),
         read_timeout: section.value("read_timeout", value::duration),
         connect_timeout: section.value("connect_timeout", value::duration),
+        request_timeout: section.optional("request_timeout", value::duration),
         retries: Retries {
             attempts: retries.value("attempts", value::whole(0..=RETRIES_MAX)),
             budget_percent: retries.value("budget", |node| match value::percent(node)? {

@@ -13,7 +13,7 @@ use super::value;
 use crate::limits::ENDPOINTS_MAX;
 use crate::name::VersionName;
 use crate::plan::{
-    Address, HealthPlan, OutlierPlan, Protocol, TlsPlan, VersionBounds, VersionPlan,
+    Address, ClientCert, HealthPlan, OutlierPlan, Protocol, TlsPlan, VersionBounds, VersionPlan,
 };
 use crate::proxy_header::ProxyVersion;
 
@@ -62,11 +62,7 @@ fn read_one(section: &Section<'_>) -> Option<VersionPlan> {
         let problem = Problem::new(format!("`{}` is not encrypted", protocol.as_str()));
         section.error("tls", problem.help("set `protocol = \"https\"` or take `tls` out"));
     }
-    let tls = section.section("tls", VERSION_TLS);
-    let tls = TlsPlan {
-        ca: tls.readable_file("ca"),
-        server_name: tls.optional("server_name", value::checked(value::host)),
-    };
+    let tls = read_tls(&section.section("tls", VERSION_TLS));
     let has_health = section.node("health").is_some();
     let health = section.optional_section("health", HEALTH);
     let health = health.and_then(|health| read_health(&health));
@@ -80,6 +76,20 @@ fn read_one(section: &Section<'_>) -> Option<VersionPlan> {
     let proxy_protocol = read_proxy_protocol(section, protocol);
     let plan = VersionPlan { endpoints, protocol, tls, health, outlier, bounds, proxy_protocol };
     is_whole.then_some(plan)
+}
+
+fn read_tls(section: &Section<'_>) -> TlsPlan {
+    let (cert, key) = (section.readable_file("cert"), section.readable_file("key"));
+    if cert.is_some() != key.is_some() {
+        let (given, missing) = if cert.is_some() { ("cert", "key") } else { ("key", "cert") };
+        let problem = Problem::new(format!("`{missing}` is missing"));
+        section.error(given, problem.help("a certificate is shown with its key: give both"));
+    }
+    TlsPlan {
+        ca: section.readable_file("ca"),
+        server_name: section.optional("server_name", value::checked(value::host)),
+        client: cert.zip(key).map(|(cert, key)| ClientCert { cert, key }),
+    }
 }
 
 fn read_bounds(section: &Section<'_>) -> VersionBounds {

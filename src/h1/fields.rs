@@ -31,6 +31,7 @@ pub enum Known {
     TransferEncoding,
     Upgrade,
     Via,
+    XForwardedClientCert,
     XForwardedFor,
     XForwardedHost,
     XForwardedProto,
@@ -70,6 +71,7 @@ impl Known {
             (17, b't') => (is(name, b"transfer-encoding"), Self::TransferEncoding),
             (17, b'x') => (is(name, b"x-forwarded-proto"), Self::XForwardedProto),
             (18, b'p') => (is(name, b"proxy-authenticate"), Self::ProxyAuthenticate),
+            (23, b'x') => (is(name, b"x-forwarded-client-cert"), Self::XForwardedClientCert),
             (19, b'p') => (is(name, b"proxy-authorization"), Self::ProxyAuthorization),
             _ => return Self::Other,
         };
@@ -102,6 +104,7 @@ impl Known {
                 | Self::Host
                 | Self::Traceparent
                 | Self::Via
+                | Self::XForwardedClientCert
                 | Self::XForwardedFor
                 | Self::XForwardedHost
                 | Self::XForwardedProto

@@ -149,6 +149,12 @@ impl RequestHead {
         Ok(())
     }
 
+    /// Makes it a WebSocket handshake with this key: what a stream of HTTP/2 asked for without one.
+    pub fn ask_websocket(&mut self, key: &[u8]) {
+        self.fields.set(b"sec-websocket-key", key);
+        self.websocket = true;
+    }
+
     /// The method as sent.
     pub fn method_text(&self) -> &str {
         match self.method {

@@ -63,6 +63,8 @@ pub struct Arrival<'a> {
     /// `https` or `http`.
     pub scheme: &'static str,
     pub request_id: &'a [u8],
+    /// Who the client is by the certificate that it showed on this connection.
+    pub client_cert: Option<&'a str>,
     /// Gives 64 uniform bits: the ids of a trace that begins here.
     pub random: &'a dyn Fn() -> u64,
 }
@@ -87,8 +89,9 @@ pub fn upstream_head(
         write::field(out, b"host", head.authority().as_bytes());
     }
     let trusted = is_trusted(arrival.edge, arrival.peer);
-    head.fields
-        .write(out, |field| !field.hop && passes_up(field, trusted) && !edits.drops(field.name));
+    head.fields.write(out, |field| {
+        !field.hop && passes_up(field, &arrival, trusted) && !edits.drops(field.name)
+    });
     forwarded(out, arrival, head, trusted, edits);
     // gRPC servers refuse a client that cannot take trailers.
     if head.te_trailers && !edits.drops(b"te") {
@@ -111,12 +114,13 @@ pub fn upstream_head(
     write::end(out);
 }
 
-fn passes_up(field: &Field<'_>, trusted: bool) -> bool {
+fn passes_up(field: &Field<'_>, arrival: &Arrival<'_>, trusted: bool) -> bool {
     match field.known {
         Known::Host | Known::ContentLength | Known::Expect => false,
         Known::XForwardedFor | Known::XForwardedHost | Known::XForwardedProto => false,
         Known::XRequestId => false,
-        Known::Forwarded => trusted,
+        Known::Forwarded => trusted && !arrival.edge.forwarded,
+        Known::XForwardedClientCert => trusted && arrival.client_cert.is_none(),
         Known::Traceparent => is_traceparent(field.value),
         // A client that could mark its request as a copy would have it served for nobody. Which
         // version a request goes to is for this proxy to say.
@@ -154,6 +158,14 @@ fn forwarded(
         let host = believed(Known::XForwardedHost).unwrap_or(head.authority().as_bytes());
         write::field(out, b"x-forwarded-host", host);
     }
+    if arrival.edge.forwarded && !edits.drops(b"forwarded") {
+        by_standard(out, arrival, head, trusted);
+    }
+    if let Some(told) = arrival.client_cert
+        && !edits.drops(b"x-forwarded-client-cert")
+    {
+        write::field(out, b"x-forwarded-client-cert", told.as_bytes());
+    }
     if !edits.drops(b"x-request-id") {
         write::field(out, b"x-request-id", arrival.request_id);
     }
@@ -169,6 +181,30 @@ fn forwarded(
     if !edits.drops(b"via") {
         write::field(out, b"via", via);
     }
+}
+
+/// Writes `Forwarded` (RFC 7239): what a trusted proxy says, and behind it what is known here.
+fn by_standard(out: &mut Vec<u8>, arrival: Arrival<'_>, head: &RequestHead, trusted: bool) {
+    out.extend_from_slice(b"forwarded: ");
+    for line in head.fields.all(Known::Forwarded).filter(|_| trusted) {
+        out.extend_from_slice(line);
+        out.extend_from_slice(b", ");
+    }
+    let brackets =
+        if arrival.peer.is_ipv6() { (&b"\"["[..], &b"]\""[..]) } else { (&b""[..], &b""[..]) };
+    out.extend_from_slice(b"for=");
+    out.extend_from_slice(brackets.0);
+    address(out, arrival.peer);
+    out.extend_from_slice(brackets.1);
+    if !head.authority().is_empty() {
+        // An authority that was taken holds no quote and no backslash.
+        out.extend_from_slice(b";host=\"");
+        out.extend_from_slice(head.authority().as_bytes());
+        out.push(b'"');
+    }
+    out.extend_from_slice(b";proto=");
+    out.extend_from_slice(arrival.scheme.as_bytes());
+    out.extend_from_slice(b"\r\n");
 }
 
 /// Whether a value is a `traceparent` of version 00 (W3C Trace Context).
@@ -231,7 +267,8 @@ mod tests {
     use super::*;
 
     fn edge() -> EdgePolicy {
-        EdgePolicy { trusted_proxies: vec!["10.0.0.0/8".parse().unwrap()], version_header: true }
+        let trusted_proxies = vec!["10.0.0.0/8".parse().unwrap()];
+        EdgePolicy { trusted_proxies, ..EdgePolicy::default() }
     }
 
     #[test]

@@ -2,7 +2,8 @@
 //!
 //! An idle connection holds none, so that ten thousand of them cost kilobytes and not gigabytes.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
 
 use crate::h1::head::{RequestHead, ResponseHead};
 use crate::limits::{
@@ -26,9 +27,43 @@ pub struct Buffers {
     heads: RefCell<Vec<Vec<u8>>>,
     #[expect(clippy::vec_box, reason = "lent out and taken back without moving it")]
     scratch: RefCell<Vec<Box<Scratch>>>,
+    /// Bytes of what is lent out with something in it.
+    held: Rc<Cell<u64>>,
+}
+
+/// The memory that one side of one exchange fills, in its worker's sum for as long as it does.
+#[derive(Debug)]
+pub struct Held {
+    sum: Rc<Cell<u64>>,
+    bytes: u64,
+}
+
+impl Held {
+    /// It is so much now.
+    pub fn set(&mut self, bytes: usize) {
+        let bytes = bytes as u64;
+        self.sum.set(self.sum.get() + bytes - self.bytes);
+        self.bytes = bytes;
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.set(0);
+    }
 }
 
 impl Buffers {
+    /// A part of the sum, still empty.
+    pub fn hold(&self) -> Held {
+        Held { sum: self.held.clone(), bytes: 0 }
+    }
+
+    /// Bytes that are held in all.
+    pub fn held(&self) -> u64 {
+        self.held.get()
+    }
+
     /// A buffer for a client's bytes.
     pub fn take_client(&self) -> Vec<u8> {
         let taken = self.client.borrow_mut().pop();

@@ -9,7 +9,7 @@ use tokio::io::AsyncWrite;
 use tokio_util::io::poll_read_buf;
 
 use super::body::{BodySource, Progress};
-use super::buffers::Buffers;
+use super::buffers::{Buffers, Held};
 use super::error::ClientFault;
 use crate::h1::body::Decoder;
 use crate::h1::fields::Fields;
@@ -24,12 +24,13 @@ pub struct Client {
     pub stream: Stream,
     buffer: Vec<u8>,
     start: usize,
+    held: Held,
 }
 
 impl Client {
     /// A client from which so much was read already.
-    pub fn new(stream: Stream, begun: Vec<u8>) -> Self {
-        Self { stream, buffer: begun, start: 0 }
+    pub fn new(stream: Stream, begun: Vec<u8>, held: Held) -> Self {
+        Self { stream, buffer: begun, start: 0, held }
     }
 
     /// Bytes that were read and not used.
@@ -58,6 +59,7 @@ impl Client {
         if self.buffer.is_empty() && self.buffer.capacity() > 0 {
             buffers.give_client(std::mem::take(&mut self.buffer));
             self.start = 0;
+            self.held.set(0);
         }
     }
 
@@ -83,6 +85,7 @@ impl Client {
         if read.is_pending() {
             self.rest(buffers);
         }
+        self.held.set(self.buffer.capacity());
         read
     }
 

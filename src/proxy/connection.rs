@@ -13,7 +13,7 @@ use super::body::BodySource as _;
 use super::buffers::Scratch;
 use super::client::{Client, ClientBody, Upload};
 use super::context::RequestCx;
-use super::error::{ClientFault, Fault, ProxyError, Reason};
+use super::error::{ClientFault, Fault, ProxyError, Reason, Refusal};
 use super::forward::{self, Outgoing};
 use super::listener::Seat;
 use super::respond::{self, Patience};
@@ -44,10 +44,11 @@ struct Connection {
 
 /// Serves a connection until either side ends it.
 pub async fn serve(worker: Rc<Worker>, seat: Seat, stream: Stream, begun: Vec<u8>) {
+    let held = worker.buffers.hold();
     let mut connection = Connection {
         worker,
         seat: Rc::new(seat),
-        client: Client::new(stream, begun),
+        client: Client::new(stream, begun, held),
         alarm: Alarm::default(),
     };
     let mut first = true;
@@ -93,6 +94,11 @@ impl Connection {
                         client.consume(consumed);
                         return begun;
                     }
+                    Ok(None) if !worker.has_room() => {
+                        let full = ProxyError::new(Reason::BuffersFull);
+                        Box::pin(self.refuse(&full)).await;
+                        return None;
+                    }
                     Ok(None) => {}
                     Err(error) => {
                         Box::pin(self.refuse(&error.into())).await;
@@ -124,7 +130,12 @@ impl Connection {
                     begun = Some(worker.buffers.take_scratch());
                 }
                 Some(_) => {}
-                None if is_idle => return None,
+                None if is_idle => {
+                    if !worker.is_draining() {
+                        seat.refused(if first { Refusal::Silent } else { Refusal::Idle });
+                    }
+                    return None;
+                }
                 None => {
                     Box::pin(self.refuse(&ProxyError::new(Reason::SlowClient))).await;
                     return None;
@@ -187,6 +198,7 @@ impl Connection {
             send: limits.send_timeout,
         };
         let framing = if request.method == Method::Head { Framing::None } else { framing };
+        let whole = cx.whole_deadline();
         let carried = respond::carry(
             &mut cx,
             &mut self.client,
@@ -197,13 +209,20 @@ impl Connection {
             (response.status, framing),
             patience,
         );
-        match carried.await {
+        let carried = match whole {
+            None => carried.await,
+            Some(at) => {
+                let overdue = |_| Err(ClientFault::Overdue.into());
+                tokio::time::timeout_at(at.into(), carried).await.unwrap_or_else(overdue)
+            }
+        };
+        match carried {
             Ok(()) => {
                 attempt.finish(cx.ended());
                 self.after(&upload, keep)
             }
             Err(fault) => {
-                broke_off(&mut cx, &fault, response);
+                broke_off(&mut cx, fault, response);
                 After::Close
             }
         }
@@ -336,9 +355,9 @@ impl Drop for Connection {
 
 /// Closes the books of an answer that ended in its middle. The client saw its status; the version
 /// is charged with the failure when it was the upstream's.
-fn broke_off(cx: &mut RequestCx, fault: &Fault, answer: &ResponseHead) {
+fn broke_off(cx: &mut RequestCx, fault: Fault, answer: &ResponseHead) {
     match fault {
-        Fault::Client(_) => cx.reason = Some(Reason::ClientGone),
+        Fault::Client(fault) => cx.reason = Some(ProxyError::from(fault).reason),
         Fault::Upstream(fault) => cx.charge(fault.reason()),
     }
     cx.close(answer.status);

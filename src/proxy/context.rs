@@ -9,6 +9,7 @@ use std::time::Instant;
 use super::admit;
 use super::counters::{Counts, Trial};
 use super::error::Reason;
+use super::grpc::Outcome;
 use super::listener::Seat;
 use super::record::Record;
 use super::worker::{Lease, Worker};
@@ -48,6 +49,8 @@ pub struct RequestCx {
     pub upstream_began: Option<Instant>,
     pub upstream_answered: Option<Instant>,
     pub reason: Option<Reason>,
+    /// What its answer says in gRPC's words, if it is one of gRPC.
+    pub grpc: Outcome,
     /// The number of the version that was drawn for it. Pins and stand-ins are not drawn.
     drawn: Option<u32>,
     /// What it is counted under for a verdict, if for any.
@@ -118,6 +121,7 @@ impl RequestCx {
             upstream_began: None,
             upstream_answered: None,
             reason: None,
+            grpc: Outcome::default(),
             drawn: None,
             trial: None,
             first_failed: None,
@@ -136,6 +140,11 @@ impl RequestCx {
     /// The version it was assigned to.
     pub fn version(&self) -> Option<&Version> {
         Some(&self.service()?.versions[self.assigned?.version])
+    }
+
+    /// When the request must be over, if its service says so.
+    pub fn whole_deadline(&self) -> Option<Instant> {
+        Some(self.arrived + self.service()?.plan.policy.request_timeout?)
     }
 
     /// Notes which version was drawn, and what the request is counted under for a verdict, from how it
@@ -221,10 +230,14 @@ impl RequestCx {
                 let key = (route.id, version.id);
                 let bounds = &worker.shared.duration_bounds;
                 counts.request(key, self.method, status, duration, bounds);
+                counts.grpc(version.id, self.grpc, status);
+                if let Some(reason) = self.reason {
+                    counts.reason(reason);
+                }
             }
             _ => counts.local_reply(self.reason.unwrap_or(Reason::ClientGone)),
         }
-        self.count_trial(status, &mut counts);
+        self.count_trial(self.grpc.failure().unwrap_or(status), &mut counts);
         drop(counts);
         if let (Some(log), Some(told)) = (&worker.shared.access_log, &self.told) {
             let service = self.service();
@@ -261,6 +274,7 @@ impl RequestCx {
                 revision: self.lease.number,
                 attempts: self.attempts,
                 reason: self.reason.map(Reason::as_str),
+                grpc_status: self.grpc.status(),
             };
             record.write(log.json, &mut worker.log.borrow_mut());
         }

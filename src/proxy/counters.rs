@@ -11,6 +11,7 @@ use crate::h1::head::Method;
 use crate::name::{ListenerName, ServiceName, VersionName};
 
 use super::error::{Reason, Refusal};
+use super::grpc::Outcome;
 use crate::rollout::evidence::engine::Arm;
 use crate::rollout::evidence::latency::BUCKETS;
 
@@ -45,6 +46,8 @@ pub struct VersionSeries {
     /// Failed requests and attempts by status.
     pub errors_by_status: Vec<(u16, u64)>,
     pub retries: Vec<(Reason, u64)>,
+    /// Answers of gRPC by their status.
+    pub grpc: Vec<(u8, u64)>,
     /// Durations in [`FINE_SLOTS`] log-linear slots, see [`fine_slot`].
     pub fine: Box<[u32]>,
 }
@@ -56,6 +59,7 @@ impl Default for VersionSeries {
             errors: 0,
             errors_by_status: Vec::new(),
             retries: Vec::new(),
+            grpc: Vec::new(),
             fine: vec![0; FINE_SLOTS].into(),
         }
     }
@@ -69,7 +73,9 @@ pub struct Counts {
     /// By number of version.
     pub versions: FxHashMap<u32, VersionSeries>,
     pub local_replies: Vec<(Reason, u64)>,
-    /// Connections that ended before a request.
+    /// Requests that did not go as they were asked, whoever answered them.
+    pub reasons: Vec<(Reason, u64)>,
+    /// Connections that were never taken, or ended for a reason that is no request's.
     pub refusals: Vec<((ListenerName, Refusal), u64)>,
     pub rescues: Vec<(ServiceName, VersionName, VersionName, u64)>,
     /// Requests in flight by number of version.
@@ -158,10 +164,26 @@ impl Counts {
 
     /// Counts an answer of the proxy's own to a request that got no version.
     pub fn local_reply(&mut self, reason: Reason) {
+        self.reason(reason);
         add(&mut self.local_replies, reason, 1);
     }
 
-    /// Counts a connection that ended before a request.
+    /// Counts why a request did not go as it was asked.
+    pub fn reason(&mut self, reason: Reason) {
+        add(&mut self.reasons, reason, 1);
+    }
+
+    /// Counts how a call of gRPC went; what no status of HTTP tells of is an error of the version.
+    pub fn grpc(&mut self, version: u32, outcome: Outcome, http: u16) {
+        let Some(status) = outcome.status() else { return };
+        let version = self.versions.entry(version).or_default();
+        add(&mut version.grpc, status, 1);
+        if let Some(failure) = outcome.failure().filter(|_| http < 500) {
+            version.error(failure);
+        }
+    }
+
+    /// Counts a connection that was never taken, or ended for a reason that is no request's.
     pub fn refusal(&mut self, listener: &ListenerName, refusal: Refusal) {
         add(&mut self.refusals, (listener.clone(), refusal), 1);
     }

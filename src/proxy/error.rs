@@ -12,6 +12,7 @@ use crate::h1::head::HeadError;
 pub enum Reason {
     BodyMalformed,
     BodyTooLarge,
+    BuffersFull,
     ClientGone,
     ExpectationUnknown,
     HeaderTooLarge,
@@ -26,6 +27,7 @@ pub enum Reason {
     Overloaded,
     RateLimited,
     Redirect,
+    RequestTimeout,
     ShuttingDown,
     SlowClient,
     TargetTooLong,
@@ -38,9 +40,10 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, for the docs and the tests.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 26] = [
         Self::BodyMalformed,
         Self::BodyTooLarge,
+        Self::BuffersFull,
         Self::ClientGone,
         Self::ExpectationUnknown,
         Self::HeaderTooLarge,
@@ -55,6 +58,7 @@ impl Reason {
         Self::Overloaded,
         Self::RateLimited,
         Self::Redirect,
+        Self::RequestTimeout,
         Self::ShuttingDown,
         Self::SlowClient,
         Self::TargetTooLong,
@@ -70,6 +74,7 @@ impl Reason {
         match self {
             Self::BodyMalformed => "body_malformed",
             Self::BodyTooLarge => "body_too_large",
+            Self::BuffersFull => "buffers_full",
             Self::ClientGone => "client_gone",
             Self::ExpectationUnknown => "expectation_unknown",
             Self::HeaderTooLarge => "header_too_large",
@@ -84,6 +89,7 @@ impl Reason {
             Self::Overloaded => "overloaded",
             Self::RateLimited => "rate_limited",
             Self::Redirect => "redirect",
+            Self::RequestTimeout => "request_timeout",
             Self::ShuttingDown => "shutting_down",
             Self::SlowClient => "slow_client",
             Self::TargetTooLong => "target_too_long",
@@ -96,12 +102,15 @@ impl Reason {
     }
 }
 
-/// Why a connection ended before there was a request on it; a label of
+/// Why a connection was never taken, or was ended for a reason that is no request's; a label of
 /// `tidegate_connections_refused_total`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Refusal {
+    Flood,
     Handshake,
     HandshakeTimeout,
+    Idle,
+    Malformed,
     MaxConnections,
     MaxConnectionsPerClient,
     MaxHandshakes,
@@ -112,9 +121,12 @@ pub enum Refusal {
 
 impl Refusal {
     /// Every refusal, for the docs.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 11] = [
+        Self::Flood,
         Self::Handshake,
         Self::HandshakeTimeout,
+        Self::Idle,
+        Self::Malformed,
         Self::MaxConnections,
         Self::MaxConnectionsPerClient,
         Self::MaxHandshakes,
@@ -126,8 +138,11 @@ impl Refusal {
     /// The stable word.
     pub fn as_str(self) -> &'static str {
         match self {
+            Self::Flood => "flood",
             Self::Handshake => "handshake",
             Self::HandshakeTimeout => "handshake_timeout",
+            Self::Idle => "idle",
+            Self::Malformed => "malformed",
             Self::MaxConnections => "max_connections",
             Self::MaxConnectionsPerClient => "max_connections_per_client",
             Self::MaxHandshakes => "max_handshakes",
@@ -140,14 +155,19 @@ impl Refusal {
     /// What it means, for a person.
     pub fn title(self) -> &'static str {
         match self {
+            Self::Flood => "The client sent more of what costs it nothing than HTTP/2 allows",
             Self::Handshake => "The TLS handshake failed",
             Self::HandshakeTimeout => "The TLS handshake took too long",
+            Self::Idle => "The client asked for nothing more for as long as it may be idle",
+            Self::Malformed => "The client broke the rules of HTTP/2",
             Self::MaxConnections => "The listener has as many connections as it may",
             Self::MaxConnectionsPerClient => "The client has as many connections as it may",
             Self::MaxHandshakes => "As many TLS handshakes are in progress as may be",
             Self::ProxyHeader => "A trusted proxy sent no PROXY header, or a damaged one",
             Self::ProxyHeaderTimeout => "A trusted proxy's PROXY header took too long",
-            Self::Silent => "The client sent nothing that tells which HTTP it speaks",
+            Self::Silent => {
+                "The client sent no byte of a request, or of what tells which HTTP it speaks"
+            }
         }
     }
 }
@@ -198,6 +218,8 @@ pub enum ClientFault {
     TooLarge,
     /// It sent or read nothing for too long.
     Slow,
+    /// Whoever held it up, the request as a whole took too long.
+    Overdue,
 }
 
 impl From<ClientFault> for ProxyError {
@@ -207,6 +229,7 @@ impl From<ClientFault> for ProxyError {
             ClientFault::Body(error) => Self::with(Reason::BodyMalformed, error.reason()),
             ClientFault::TooLarge => Self::new(Reason::BodyTooLarge),
             ClientFault::Slow => Self::new(Reason::SlowClient),
+            ClientFault::Overdue => Self::new(Reason::RequestTimeout),
         }
     }
 }

@@ -14,6 +14,7 @@ use tokio::io::AsyncWrite;
 use tokio_util::io::poll_read_buf;
 
 use super::body::{BodySource, Progress};
+use super::buffers::Held;
 use super::error::{Fault, UpstreamFault};
 use super::pool::{Connection, InFlight};
 use super::worker::Worker;
@@ -43,6 +44,7 @@ pub struct Exchange {
     /// Interim heads that came.
     interim: u32,
     buffer: Vec<u8>,
+    held: Held,
     start: usize,
     decoder: Option<Decoder>,
     piece: Range<usize>,
@@ -90,8 +92,10 @@ impl Exchange {
             state: UplinkState::Flowing,
             sent: 0,
         };
+        let held = worker.buffers.hold();
         Self {
             worker,
+            held,
             connection: Some(connection),
             flight: Some(flight),
             upload,
@@ -294,12 +298,14 @@ impl Exchange {
         if read.is_pending() && self.buffer.is_empty() {
             self.rest();
         }
+        self.held.set(self.buffer.capacity());
         read
     }
 
     fn rest(&mut self) {
         if self.buffer.capacity() > 0 {
             self.worker.buffers.give_upstream(std::mem::take(&mut self.buffer));
+            self.held.set(0);
         }
         self.start = 0;
         self.piece = 0..0;

@@ -87,7 +87,9 @@ pub async fn answer(
     loop {
         let service = current_service(cx, outgoing.head)?;
         let policy = &service.plan.policy;
-        let deadline = *deadline.get_or_insert(now + policy.timeout);
+        let whole = cx.whole_deadline();
+        let timeout = now + policy.timeout;
+        let deadline = *deadline.get_or_insert(whole.map_or(timeout, |at| at.min(timeout)));
         let begun = begin(cx, &mut outgoing, &tries, (now, deadline), alarm).await?;
         let mut attempt = match begun {
             Begun::Attempt(attempt) => attempt,
@@ -102,10 +104,12 @@ pub async fn answer(
             }
         };
         cx.attempts += 1;
-        let window = Window { deadline, timeout: policy.timeout, body: outgoing.body_timeout };
+        let (timeout, body_timeout) = (policy.timeout, outgoing.body_timeout);
+        let window = Window { deadline, timeout, body: body_timeout, whole };
         match head(&mut attempt, body, answer, alarm, window).await {
             Ok(()) => {
                 cx.upstream_answered = Some(clock::now());
+                cx.grpc.begins(answer);
                 note_success(cx);
                 tap::observe(cx, answer);
                 return Ok(attempt);
@@ -254,6 +258,8 @@ struct Window {
     timeout: Duration,
     /// How long the client may send nothing of its body.
     body: Duration,
+    /// For the whole request, where it has a bound.
+    whole: Option<Instant>,
 }
 
 async fn head(
@@ -309,6 +315,7 @@ async fn head(
                 (since + patience, attempt.overdue(body))
             }
         };
+        let limit = window.whole.map_or(limit, |at| limit.min(at));
         alarm.poll(task, limit).map(|()| Err(fault))
     })
     .await

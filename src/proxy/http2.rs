@@ -20,16 +20,16 @@ use super::VERSION_FIELD;
 use super::alarm::Alarm;
 use super::attempt::Attempt;
 use super::body::{BodySource, Progress};
-use super::buffers::Scratch;
+use super::buffers::{Held, Scratch};
 use super::context::RequestCx;
 use super::cork::Cork;
-use super::error::{ClientFault, Fault, ProxyError, Reason};
+use super::error::{ClientFault, Fault, ProxyError, Reason, Refusal};
 use super::forward::{self, Outgoing};
 use super::listener::Seat;
 use super::streams::{Flowing, OpenStream, Streams};
 use super::upstream_h2::{LocalExecutor, map_of};
 use super::worker::Worker;
-use super::{Decision, reply, respond};
+use super::{Decision, reply, respond, tunnel, websocket};
 use crate::clock;
 use crate::h1::fields::{Fields, Known};
 use crate::h1::head::{Framing, HeadError, Method, RequestHead, ResponseHead};
@@ -55,9 +55,7 @@ pub async fn serve(worker: Rc<Worker>, seat: Seat, stream: Stream, begun: Vec<u8
             let (worker, seat, stream) = (worker.clone(), seat.clone(), streams.begin());
             async move {
                 // Boxed: hyper moves what it runs several times before it is first polled.
-                let mut response = Box::pin(answer(worker, seat, request)).await;
-                response.body_mut().belongs_to(stream);
-                Ok::<_, Infallible>(response)
+                Ok::<_, Infallible>(Box::pin(answer(worker, seat, request, stream)).await)
             }
         })
     };
@@ -100,14 +98,28 @@ pub async fn serve(worker: Rc<Worker>, seat: Seat, stream: Stream, begun: Vec<u8
             if leaving {
                 return Poll::Ready(Ok(()));
             }
+            seat.refused(if streams.any_begun() { Refusal::Idle } else { Refusal::Silent });
             leaving = true;
             quiet = None;
             connection.as_mut().graceful_shutdown();
         }
     });
     if let Err(error) = ended.await {
+        if let Some(refusal) = refusal_of(&error) {
+            seat.refused(refusal);
+        }
         tracing::debug!(%error, "an HTTP/2 connection ended");
     }
+}
+
+/// What it was that this side ended a connection for, if it did.
+fn refusal_of(error: &hyper::Error) -> Option<Refusal> {
+    let cause = std::error::Error::source(error)?.downcast_ref::<h2::Error>()?;
+    let reason = cause.reason().filter(|_| cause.is_library())?;
+    Some(match reason {
+        h2::Reason::ENHANCE_YOUR_CALM => Refusal::Flood,
+        _ => Refusal::Malformed,
+    })
 }
 
 /// HTTP/2 within the listener's limits.
@@ -116,6 +128,7 @@ fn protocol(limits: &ListenerLimits) -> hyper::server::conn::http2::Builder<Loca
     builder
         .timer(TokioTimer::new())
         .max_concurrent_streams(CLIENT_STREAMS_MAX)
+        .enable_connect_protocol()
         .max_header_list_size(u32::try_from(limits.max_header_bytes).unwrap_or(u32::MAX))
         .max_pending_accept_reset_streams(20)
         .max_local_error_reset_streams(64)
@@ -127,16 +140,19 @@ fn protocol(limits: &ListenerLimits) -> hyper::server::conn::http2::Builder<Loca
 async fn answer(
     worker: Rc<Worker>,
     seat: Rc<Seat>,
-    request: Request<Incoming>,
+    mut request: Request<Incoming>,
+    stream: OpenStream,
 ) -> Response<DownBody> {
     let mut scratch = worker.buffers.take_scratch();
+    let opening =
+        (request.method() == http::Method::CONNECT).then(|| hyper::upgrade::on(&mut request));
     let (parts, incoming) = request.into_parts();
     let limits = &seat.listener.plan.limits;
     let mut body = StreamBody::new(incoming, limits.max_body);
-    if let Err(error) = read_head(&mut scratch.request, &parts, &body, &seat) {
+    if let Err(error) = read_head(&mut scratch.request, &parts, &body, (&worker, &seat)) {
         let error = ProxyError::from(error);
         worker.counts.borrow_mut().local_reply(error.reason);
-        return problem(&error, "", None);
+        return ending(stream, problem(&error, "", None));
     }
     let mut cx = RequestCx::open(&worker, &scratch.request, &seat);
     let mut alarm = worker.alarms.take();
@@ -150,7 +166,18 @@ async fn answer(
             if let Ok(location) = http::HeaderValue::from_str(&location) {
                 response.headers_mut().insert(http::header::LOCATION, location);
             }
-            response
+            ending(stream, response)
+        }
+        Ok(Exchanged::Answer(attempt)) if scratch.response.status == 101 => {
+            let mut response = head_down(&cx, &scratch.response, seat.listener.is_tls());
+            *response.status_mut() = StatusCode::OK;
+            // It answers a key that the client knows nothing of.
+            response.headers_mut().remove(websocket::ACCEPT);
+            worker.buffers.give_scratch(scratch);
+            if let Some(opening) = opening {
+                tunnel::start(cx, opening, *attempt, stream);
+            }
+            response.map(|()| DownBody::empty())
         }
         Ok(Exchanged::Answer(attempt)) => {
             let is_tls = seat.listener.is_tls();
@@ -166,26 +193,36 @@ async fn answer(
                 handed: None,
                 patience: read.unwrap_or(limits.send_timeout),
                 trailers_sent: false,
+                held: worker.buffers.hold(),
             };
             worker.buffers.give_scratch(scratch);
-            response.map(|()| DownBody::of(Kind::Stream(Rc::new(RefCell::new(Some(streaming))))))
+            let streaming = Rc::new(RefCell::new(Some(streaming)));
+            ending(stream, response.map(|()| DownBody::of(Kind::Stream(streaming))))
         }
         Err(error) => {
             cx.reason = Some(error.reason);
             cx.close(reply::status(error.reason));
             let edge = &cx.entry.snapshot.edge;
             let version = cx.version().filter(|_| edge.version_header);
-            problem(&error, cx.request_id.as_str(), version.map(|v| v.name.as_str()))
+            let version = version.map(|version| version.name.as_str());
+            ending(stream, problem(&error, cx.request_id.as_str(), version))
         }
     }
+}
+
+/// The answer that a stream ends with.
+fn ending(stream: OpenStream, mut response: Response<DownBody>) -> Response<DownBody> {
+    response.body_mut().belongs_to(stream);
+    response
 }
 
 fn read_head(
     head: &mut RequestHead,
     parts: &http::request::Parts,
     body: &StreamBody,
-    seat: &Seat,
+    (worker, seat): (&Worker, &Seat),
 ) -> Result<(), HeadError> {
+    let is_websocket = websocket::is_asked(parts)?;
     let scheme = parts.uri.scheme_str().unwrap_or("https");
     if !["http", "https"].iter().any(|known| scheme.eq_ignore_ascii_case(known)) {
         return Err(HeadError::Bad("scheme"));
@@ -193,9 +230,14 @@ fn read_head(
     let target = parts.uri.path_and_query().map_or("/", |target| target.as_str());
     let authority = parts.uri.authority().map_or("", |authority| authority.as_str());
     let limits = seat.listener.head_limits();
-    head.begin_h2(parts.method.as_str(), target, authority, &limits)?;
+    let method = if is_websocket { "GET" } else { parts.method.as_str() };
+    head.begin_h2(method, target, authority, &limits)?;
     for (name, value) in &parts.headers {
         head.fields.push(name.as_str().as_bytes(), value.as_bytes());
+    }
+    if is_websocket {
+        let random = (u128::from(worker.entropy()) << 64) | u128::from(worker.entropy());
+        websocket::ask(head, random);
     }
     let length = head.fields.get(Known::ContentLength);
     let length = length.and_then(|value| std::str::from_utf8(value).ok()?.parse().ok());
@@ -228,6 +270,10 @@ async fn exchange(
             let answer = &mut scratch.response;
             let body = &mut cx.tap.tee(body);
             let attempt = forward::answer(cx, outgoing, body, answer, alarm).await?;
+            // Any success would tell the client that its websocket is open (RFC 8441 §5).
+            if head.websocket && (200..300).contains(&answer.status) {
+                return Err(ProxyError::with(Reason::NotImplemented, "websocket"));
+            }
             Ok(Exchanged::Answer(Box::new(attempt)))
         }
     }
@@ -373,6 +419,8 @@ struct Streaming {
     handed: Option<Instant>,
     patience: Duration,
     trailers_sent: bool,
+    /// What was handed over last, which the client may not have taken yet.
+    held: Held,
 }
 
 impl DownBody {
@@ -440,6 +488,11 @@ impl Streaming {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
         self.handed = None;
+        self.held.set(0);
+        let whole = self.cx.whole_deadline();
+        if whole.is_some_and(|at| at <= clock::now()) {
+            return Poll::Ready(Some(Err(self.broke(ClientFault::Overdue.into()))));
+        }
         if !self.attempt.is_sent()
             && let Poll::Ready(Err(fault)) =
                 self.attempt.poll_upload(cx, &mut self.cx.tap.tee(&mut self.body))
@@ -455,6 +508,7 @@ impl Streaming {
                 let data = Bytes::copy_from_slice(self.attempt.piece());
                 self.cx.tap.piece(&data);
                 self.cx.bytes_out += data.len() as u64;
+                self.held.set(data.len());
                 if self.attempt.is_complete() && self.attempt.trailers().is_none() {
                     self.finish();
                     self.handed = Some(self.cx.ended());
@@ -473,14 +527,20 @@ impl Streaming {
             Poll::Ready(Err(fault)) => Poll::Ready(Some(Err(self.broke(fault.into())))),
             Poll::Pending => {
                 let since = *self.waiting.get_or_insert_with(clock::now);
-                ready!(self.alarm.poll(cx, since + self.patience));
-                Poll::Ready(Some(Err(self.broke(self.attempt.overdue(&self.body)))))
+                let limit = since + self.patience;
+                ready!(self.alarm.poll(cx, whole.map_or(limit, |at| at.min(limit))));
+                let fault = match whole.is_some_and(|at| at < limit) {
+                    true => ClientFault::Overdue.into(),
+                    false => self.attempt.overdue(&self.body),
+                };
+                Poll::Ready(Some(Err(self.broke(fault))))
             }
         }
     }
 
     fn finish(&mut self) {
         self.cx.bytes_in = self.body.received;
+        self.cx.grpc.ends(self.attempt.trailers());
         self.cx.close(self.status);
         self.cx.tap.complete();
         self.attempt.finish(self.cx.ended());

@@ -13,6 +13,7 @@ use super::error::Refusal;
 use super::greet::{self, Handshake};
 use super::worker::Worker;
 use crate::certs::CertStore;
+use crate::client_cert;
 use crate::h1::head::HeadLimits;
 use crate::limits::TARGET_BYTES_MAX;
 use crate::net::{self, Stream};
@@ -94,6 +95,8 @@ pub struct Seat {
     pub id: u64,
     /// What the client asked for by SNI.
     server_name: Option<Box<str>>,
+    /// Who its certificate says the client is.
+    client_cert: Option<Box<str>>,
     /// Its place among the connections of the same client, if those are counted.
     place: Option<Place>,
 }
@@ -110,7 +113,8 @@ impl Seat {
         drop(connections);
         let id = worker.connection_id();
         let (worker, listener) = (worker.clone(), listener.clone());
-        Some(Self { worker, listener, peer, id, server_name: None, place: None })
+        let (server_name, client_cert, place) = (None, None, None);
+        Some(Self { worker, listener, peer, id, server_name, client_cert, place })
     }
 
     /// Takes the place among the connections of this client.
@@ -122,7 +126,7 @@ impl Seat {
         Ok(())
     }
 
-    /// Counts that the connection ends before any request.
+    /// Counts why the connection ends.
     pub fn refused(&self, refusal: Refusal) {
         let mut counts = self.worker.counts.borrow_mut();
         counts.refusal(&self.listener.plan.name, refusal);
@@ -131,11 +135,22 @@ impl Seat {
     /// Keeps what the handshake told.
     pub fn name_from(&mut self, stream: &Stream) {
         self.server_name = stream.server_name().map(Box::from);
+        let told = stream.client_cert().and_then(client_cert::describe);
+        self.client_cert = told.map(String::into_boxed_str);
+    }
+
+    /// Who the client is by the certificate that it showed.
+    pub fn client_cert(&self) -> Option<&str> {
+        self.client_cert.as_deref()
     }
 
     /// Whether a request for `host` belongs on this connection: the certificate that the client was
-    /// shown is for it. A client that named nobody in its handshake has said nothing to contradict.
+    /// shown is for it. A client that named nobody in its handshake has said nothing to contradict,
+    /// unless the listener is strict.
     pub fn is_for(&self, host: &str) -> bool {
+        if self.listener.plan.tls.as_ref().is_some_and(|tls| tls.strict_host) {
+            return self.server_name.as_deref().is_some_and(|name| name.eq_ignore_ascii_case(host));
+        }
         let (Some(name), Some(certs)) = (&self.server_name, &self.listener.certs) else {
             return true;
         };

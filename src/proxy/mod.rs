@@ -20,6 +20,7 @@ pub mod error;
 pub(crate) mod exchange;
 mod forward;
 mod greet;
+pub mod grpc;
 mod hold;
 mod http2;
 pub mod listener;
@@ -32,6 +33,7 @@ mod respond;
 mod streams;
 mod tunnel;
 pub(crate) mod upstream_h2;
+mod websocket;
 pub mod worker;
 
 pub use self::admit::{Arrival, client_of, upstream_head};
@@ -69,6 +71,9 @@ async fn decide(
     max_body: Option<u64>,
 ) -> Result<Decision, ProxyError> {
     let view = RequestView::from(head);
+    if !cx.worker.has_room() {
+        return Err(ProxyError::new(Reason::BuffersFull));
+    }
     if !seat.is_for(head.host()) {
         return Err(ProxyError::new(Reason::Misdirected));
     }
@@ -122,6 +127,7 @@ async fn decide(
         peer: seat.peer_ip(),
         scheme: seat.listener.scheme(),
         request_id: cx.request_id.as_bytes(),
+        client_cert: seat.client_cert(),
         random: &|| cx.worker.entropy(),
     };
     upstream_head(&mut bytes, arrival, head, &found, framing); // 3: what goes up

@@ -63,6 +63,8 @@ pub struct Record<'a> {
     pub revision: u64,
     pub attempts: u32,
     pub reason: Option<&'static str>,
+    /// Only told of answers of gRPC.
+    pub grpc_status: Option<u8>,
 }
 
 impl Record<'_> {
@@ -103,6 +105,9 @@ impl Record<'_> {
         text(out, "exposure", self.exposure)?;
         write!(out, r#","revision":{},"attempts":{}"#, self.revision, self.attempts)?;
         text(out, "reason", self.reason)?;
+        if let Some(status) = self.grpc_status {
+            write!(out, r#","grpc_status":{status}"#)?;
+        }
         out.write_char('}')
     }
 
@@ -173,12 +178,14 @@ mod tests {
             revision: 3,
             attempts: 0,
             reason: Some("no_route"),
+            grpc_status: Some(14),
         };
         let mut lines = Vec::new();
         record.write(true, &mut lines);
         let value: serde_json::Value = serde_json::from_slice(&lines).unwrap();
         assert_eq!(value["host"], record.host);
         assert_eq!(value["upstream_ms"], serde_json::Value::Null);
+        assert_eq!(value["grpc_status"], 14);
         record.host = "h";
         lines.clear();
         record.write(false, &mut lines);

@@ -25,8 +25,8 @@ pub fn status(reason: Reason) -> u16 {
         Reason::NotImplemented => 501,
         Reason::UpstreamBroken | Reason::UpstreamMalformed | Reason::UpstreamUnreachable => 502,
         Reason::HoldOverflow | Reason::HoldTimeout | Reason::NoEndpoint => 503,
-        Reason::NoWeight | Reason::Overloaded | Reason::ShuttingDown => 503,
-        Reason::UpstreamTimeout => 504,
+        Reason::BuffersFull | Reason::NoWeight | Reason::Overloaded | Reason::ShuttingDown => 503,
+        Reason::RequestTimeout | Reason::UpstreamTimeout => 504,
         Reason::VersionUnsupported => 505,
         Reason::Redirect => 308,
     }
@@ -37,6 +37,7 @@ pub fn title(reason: Reason) -> &'static str {
     match reason {
         Reason::BodyMalformed => "The request body is not framed as its head says",
         Reason::BodyTooLarge => "The request body is larger than this listener allows",
+        Reason::BuffersFull => "What waits to be taken fills all the memory there is for it",
         Reason::ClientGone => "The client closed the connection before its answer",
         Reason::ExpectationUnknown => "The only expectation served is 100-continue",
         Reason::HeaderTooLarge => "The request head is larger than this listener allows",
@@ -51,6 +52,7 @@ pub fn title(reason: Reason) -> &'static str {
         Reason::Overloaded => "The version has as many requests as it may",
         Reason::RateLimited => "This caller makes more requests than the route allows",
         Reason::Redirect => "The route answers with a redirect",
+        Reason::RequestTimeout => "The request as a whole took longer than its service allows",
         Reason::ShuttingDown => "The proxy is shutting down",
         Reason::SlowClient => "The request did not arrive in time",
         Reason::TargetTooLong => "The request target is too long",

@@ -195,6 +195,7 @@ pub async fn carry(
             encoder.finish(out, attempt.trailers()).map_err(broken)?;
             cx.bytes_out += (out.len() + if joined { 0 } else { piece.len() }) as u64;
             cx.bytes_in = upload.received;
+            cx.grpc.ends(attempt.trailers());
             cx.close(status);
             cx.tap.complete();
         }

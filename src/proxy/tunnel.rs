@@ -1,16 +1,19 @@
-//! After a 101: bytes both ways until either side ends.
+//! After a 101, or a 200 to an extended CONNECT: bytes both ways until either side ends.
 
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use tokio::io::AsyncWrite;
+use hyper::upgrade::OnUpgrade;
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::io::poll_read_buf;
 
 use super::attempt::Attempt;
 use super::client::Client;
 use super::context::RequestCx;
 use super::respond;
+use super::streams::OpenStream;
 use super::worker::Worker;
 use crate::h1::head::{HttpVersion, ResponseHead};
 use crate::net::Stream;
@@ -25,17 +28,43 @@ pub async fn run(
     out: &mut Vec<u8>,
 ) {
     let Attempt::H1(exchange) = attempt else { return };
-    let worker = cx.worker.clone();
     out.clear();
     respond::head(out, &cx, answer, HttpVersion::Http11, false, true);
     let early = client.take_unread();
     let Some((mut connection, _flight, late)) = exchange.into_tunnel() else { return };
     out.extend_from_slice(&late);
-    let mut down = Pipe { buffer: std::mem::take(out), ..Pipe::default() };
+    let (down, upstream) = (std::mem::take(out), &mut connection.stream);
+    carry(&mut cx, (&mut client.stream, early), (upstream, down)).await;
+    cx.close(101);
+}
+
+/// The same over a stream of HTTP/2, once the client's side of it is open. The stream counts as open
+/// for as long as this runs.
+pub fn start(mut cx: RequestCx, opening: OnUpgrade, attempt: Attempt, stream: OpenStream) {
+    let Attempt::H1(exchange) = attempt else { return };
+    tokio::task::spawn_local(async move {
+        let Some((mut connection, _flight, late)) = exchange.into_tunnel() else { return };
+        let Ok(client) = opening.await else { return };
+        let (mut client, upstream) = (TokioIo::new(client), &mut connection.stream);
+        carry(&mut cx, (&mut client, Vec::new()), (upstream, late)).await;
+        // What the client was told by HTTP/2, which has no 101.
+        cx.close(200);
+        drop(stream);
+    });
+}
+
+/// Carries what each side has sent already and what it sends, towards the other.
+async fn carry<S: AsyncRead + AsyncWrite + Unpin>(
+    cx: &mut RequestCx,
+    (client, early): (&mut S, Vec<u8>),
+    (upstream, late): (&mut Stream, Vec<u8>),
+) {
+    let worker = cx.worker.clone();
     let mut up = Pipe { buffer: early, ..Pipe::default() };
+    let mut down = Pipe { buffer: late, ..Pipe::default() };
     poll_fn(|task| {
-        let upward = up.poll(task, &worker, &mut client.stream, &mut connection.stream);
-        let downward = down.poll(task, &worker, &mut connection.stream, &mut client.stream);
+        let upward = up.poll(task, &worker, client, upstream);
+        let downward = down.poll(task, &worker, upstream, client);
         match (upward, downward) {
             // A client may stop sending and still listen; an upstream that has ended is the end.
             (_, Poll::Ready(_)) | (Poll::Ready(Err(_)), _) => Poll::Ready(()),
@@ -45,7 +74,6 @@ pub async fn run(
     .await;
     cx.bytes_in = up.moved;
     cx.bytes_out = down.moved;
-    cx.close(101);
 }
 
 /// One direction of a tunnel; holds a buffer only while there is something in it.
@@ -63,8 +91,8 @@ impl Pipe {
         &mut self,
         task: &mut Context<'_>,
         worker: &Worker,
-        from: &mut Stream,
-        to: &mut Stream,
+        from: &mut (impl AsyncRead + Unpin),
+        to: &mut (impl AsyncWrite + Unpin),
     ) -> Poll<std::io::Result<()>> {
         loop {
             while self.written < self.buffer.len() {

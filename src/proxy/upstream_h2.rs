@@ -1,6 +1,6 @@
 //! Attempts over HTTP/2: streams of shared connections, spoken by hyper.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -51,6 +51,8 @@ pub struct Connection {
 #[derive(Debug)]
 struct Shared {
     send: RefCell<SendRequest<UpBody>>,
+    /// Streams that the other side takes at once, as far as it has said.
+    streams_max: Rc<Cell<usize>>,
     /// Counted for its version as long as it is open.
     _load: pool::Open,
 }
@@ -65,6 +67,12 @@ pub struct Sender {
 }
 
 impl Connection {
+    /// Streams that may be open at once: what the other side says, within reason. More of them would
+    /// wait for each other.
+    fn streams_max(&self) -> usize {
+        self.sender.streams_max.get().clamp(1, STREAMS_PER_CONNECTION)
+    }
+
     /// Whether new streams can be begun, and it is not idle for too long.
     pub fn is_open(&self, now: Instant) -> bool {
         let idle = Rc::strong_count(&self.sender) == 1
@@ -90,8 +98,9 @@ pub async fn sender(
         if let Some(sender) = place(pool, is_tls) {
             return Ok(sender);
         }
-        let send = RefCell::new(connect(endpoint, pool).await?);
-        let shared = Rc::new(Shared { send, _load: pool::Open::new(load) });
+        let (send, streams_max) = connect(endpoint, pool).await?;
+        let send = RefCell::new(send);
+        let shared = Rc::new(Shared { send, streams_max, _load: pool::Open::new(load) });
         pool.h2.borrow_mut().push(Connection { sender: shared.clone(), used: clock::now() });
         Ok(Sender { shared, is_tls, reused: false })
     };
@@ -106,7 +115,7 @@ fn place(pool: &EndpointPool, is_tls: bool) -> Option<Sender> {
     open.retain(|connection| connection.is_open(now));
     let busy = |connection: &Connection| Rc::strong_count(&connection.sender);
     let least = open.iter_mut().min_by_key(|connection| busy(connection));
-    let connection = least.filter(|connection| busy(connection) <= STREAMS_PER_CONNECTION)?;
+    let connection = least.filter(|connection| busy(connection) <= connection.streams_max())?;
     connection.used = now;
     Some(Sender { shared: connection.sender.clone(), is_tls, reused: true })
 }
@@ -114,7 +123,7 @@ fn place(pool: &EndpointPool, is_tls: bool) -> Option<Sender> {
 async fn connect(
     endpoint: &Endpoint,
     pool: &EndpointPool,
-) -> Result<SendRequest<UpBody>, UpstreamFault> {
+) -> Result<(SendRequest<UpBody>, Rc<Cell<usize>>), UpstreamFault> {
     let addresses = endpoint.addresses().clone();
     let turn = pool.turn.replace(pool.turn.get().wrapping_add(1));
     let stream = net::connect(&addresses, turn, endpoint.tls.as_ref(), b"").await;
@@ -128,12 +137,22 @@ async fn connect(
         .await;
     let unreachable = |error| UpstreamFault::Connect(std::io::Error::other(error));
     let (send, connection) = handshake.map_err(unreachable)?;
+    let streams_max = Rc::new(Cell::new(STREAMS_PER_CONNECTION));
+    let said = streams_max.clone();
     tokio::task::spawn_local(async move {
-        if let Err(error) = connection.await {
+        let mut connection = std::pin::pin!(connection);
+        let ended = std::future::poll_fn(|task| {
+            let ended = connection.as_mut().poll(task);
+            if ended.is_pending() {
+                said.set(connection.current_max_send_streams());
+            }
+            ended
+        });
+        if let Err(error) = ended.await {
             tracing::debug!(%error, "an upstream connection ended");
         }
     });
-    Ok(send)
+    Ok((send, streams_max))
 }
 
 /// The request body as hyper pulls it: one frame at a time through a slot.

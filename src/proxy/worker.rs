@@ -165,6 +165,12 @@ impl Worker {
         self.random.borrow_mut().fill(bytes);
     }
 
+    /// Whether buffers take more: what this worker holds is below its share of what all may.
+    pub fn has_room(&self) -> bool {
+        let max = self.lease.borrow().snapshot.edge.buffered_bytes_max;
+        max.is_none_or(|max| self.buffers.held() < max / self.shared.store.workers() as u64)
+    }
+
     /// Whether connections should end after what they are doing.
     pub fn is_draining(&self) -> bool {
         self.draining.get()

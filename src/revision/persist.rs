@@ -20,7 +20,7 @@ use super::change::{Change, changes};
 use crate::h1::head::Method;
 use crate::name::{ServiceName, VersionName};
 use crate::plan::{
-    Address, HealthPlan, OutlierPlan, Protocol, TlsPlan, VersionBounds, VersionPlan,
+    Address, ClientCert, HealthPlan, OutlierPlan, Protocol, TlsPlan, VersionBounds, VersionPlan,
 };
 use crate::proxy_header::ProxyVersion;
 use crate::rollout::machine::Rollout;
@@ -395,6 +395,10 @@ struct VersionDoc {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     tls_server_name: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    tls_cert: Option<PathBuf>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    tls_key: Option<PathBuf>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     health: Option<HealthDoc>,
     consecutive_failures: u32,
     eject_for: Span,
@@ -415,6 +419,8 @@ impl From<&VersionPlan> for VersionDoc {
             protocol: of.protocol.as_str().to_owned(),
             tls_ca: of.tls.ca.clone(),
             tls_server_name: of.tls.server_name.clone(),
+            tls_cert: of.tls.client.as_ref().map(|client| client.cert.clone()),
+            tls_key: of.tls.client.as_ref().map(|client| client.key.clone()),
             health: of.health.as_ref().map(HealthDoc::from),
             consecutive_failures: of.outlier.consecutive_failures,
             eject_for: of.outlier.eject_for.into(),
@@ -442,7 +448,11 @@ impl TryFrom<VersionDoc> for VersionPlan {
         Ok(Self {
             endpoints: endpoints.collect::<Result<_, _>>()?,
             protocol: protocol.ok_or_else(unknown)?,
-            tls: TlsPlan { ca: doc.tls_ca, server_name: doc.tls_server_name },
+            tls: TlsPlan {
+                ca: doc.tls_ca,
+                server_name: doc.tls_server_name,
+                client: doc.tls_cert.zip(doc.tls_key).map(|(cert, key)| ClientCert { cert, key }),
+            },
             health: doc.health.map(HealthPlan::try_from).transpose()?,
             outlier: OutlierPlan {
                 consecutive_failures: doc.consecutive_failures,

@@ -45,6 +45,11 @@ impl RevisionStore {
         }
     }
 
+    /// How many workers there are.
+    pub fn workers(&self) -> usize {
+        self.seats.len()
+    }
+
     /// The revision in force, for the control plane.
     pub fn current(&self) -> Arc<Revision> {
         self.current.load_full()

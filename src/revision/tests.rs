@@ -12,8 +12,8 @@ use crate::h1::head::Method;
 use crate::limits::REVISIONS_KEPT;
 use crate::name::{ServiceName, VersionName};
 use crate::plan::{
-    Address, HealthPlan, OutlierPlan, Protocol, RolloutPlan, ServicePlan, ServicePolicy, TlsPlan,
-    VersionBounds, VersionPlan,
+    Address, ClientCert, HealthPlan, OutlierPlan, Protocol, RolloutPlan, ServicePlan,
+    ServicePolicy, TlsPlan, VersionBounds, VersionPlan,
 };
 use crate::proxy_header::ProxyVersion;
 use crate::rollout::machine::{Rollout, State};
@@ -143,7 +143,11 @@ fn rich_version() -> VersionPlan {
     VersionPlan {
         endpoints: vec![address(9), Address { host: "::1".into(), port: 443 }],
         protocol: Protocol::H2,
-        tls: TlsPlan { ca: Some("/etc/ca.pem".into()), server_name: Some("shop".to_owned()) },
+        tls: TlsPlan {
+            ca: Some("/etc/ca.pem".into()),
+            server_name: Some("shop".to_owned()),
+            client: Some(ClientCert { cert: "/etc/us.pem".into(), key: "/etc/us.key".into() }),
+        },
         health: Some(HealthPlan {
             path: "/ready".to_owned(),
             interval: Duration::from_secs(2),

@@ -63,6 +63,10 @@ metrics! {
         "Requests that failed on one version and were tried on another.";
     LOCAL_REPLIES = Counter "tidegate_local_replies_total" ["reason"]
         "Requests without a version that the proxy answered itself; with http_requests_total they are all requests.";
+    REASONS = Counter "tidegate_reasons_total" ["reason"]
+        "Requests that did not go as they were asked, with a version or without, by why: every limit and every time-out has its word.";
+    GRPC = Counter "tidegate_grpc_responses_total" ["service", "version", "grpc_status"]
+        "Answers of gRPC by their status; those that are failures of the server are errors of the version.";
     ROLLBACK_READY = Gauge "tidegate_rollback_ready" ["service"]
         "Whether going back to the previous traffic would work now.";
     SHADOW_REQUESTS = Counter "tidegate_shadow_requests_total" ["service", "version", "outcome"]
@@ -86,7 +90,7 @@ metrics! {
     CONNECTIONS = Gauge "tidegate_connections" ["listener"]
         "Open client connections.";
     CONNECTIONS_REFUSED = Counter "tidegate_connections_refused_total" ["listener", "reason"]
-        "Client connections that ended before there was a request on them.";
+        "Client connections that were never taken, or ended for a reason that is no request's.";
 }
 
 /// The duration buckets unless configured otherwise, in seconds.
@@ -197,6 +201,12 @@ impl Metrics {
             for (reason, count) in &series.retries {
                 self.count(&RETRIES, &[service, version, reason.as_str()], *count);
             }
+            for (status, count) in &series.grpc {
+                self.count(&GRPC, &[service, version, &status.to_string()], *count);
+            }
+        }
+        for (reason, count) in &counts.reasons {
+            self.count(&REASONS, &[reason.as_str()], *count);
         }
         for (reason, count) in &counts.local_replies {
             self.count(&LOCAL_REPLIES, &[reason.as_str()], *count);

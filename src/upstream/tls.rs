@@ -1,13 +1,15 @@
-//! TLS towards upstreams: verification is always on, against the system's roots or the file given.
+//! TLS towards upstreams: verification is always on, against the system's roots or the file given;
+//! who we are is shown where a certificate of our own is given.
 
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 
 use super::endpoint::Identity;
+use crate::plan::ClientCert;
 
 /// What a connection to one endpoint needs.
 #[derive(Debug, Clone)]
@@ -17,7 +19,7 @@ pub struct ClientTls {
 }
 
 impl ClientTls {
-    /// Reads the roots and checks the name; `None` for a protocol without TLS. The error is a
+    /// Reads the files and checks the name; `None` for a protocol without TLS. The error is a
     /// sentence fragment that names the file.
     pub fn of(identity: &Identity) -> Result<Option<Self>, String> {
         let protocol = identity.protocol;
@@ -28,8 +30,17 @@ impl ClientTls {
             Some(path) => Arc::new(read_roots(path)?),
             None => system_roots()?,
         };
-        let mut config =
-            ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+        let config = ClientConfig::builder().with_root_certificates(roots);
+        let mut config = match &identity.tls.client {
+            None => config.with_no_client_auth(),
+            Some(client) => {
+                let (chain, key) = read_own(client)?;
+                let shown = client.cert.display();
+                config.with_client_auth_cert(chain, key).map_err(|error| {
+                    format!("the certificate {shown} cannot be shown to upstreams: {error}")
+                })?
+            }
+        };
         config.alpn_protocols = match protocol.is_h2() {
             true => vec![b"h2".to_vec()],
             false => vec![b"http/1.1".to_vec()],
@@ -44,7 +55,20 @@ impl ClientTls {
     }
 }
 
-fn read_roots(path: &Path) -> Result<RootCertStore, String> {
+/// A certificate of our own with its key.
+fn read_own(
+    client: &ClientCert,
+) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), String> {
+    let chain = CertificateDer::pem_file_iter(&client.cert)
+        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+        .map_err(|error| format!("cannot read {}: {error}", client.cert.display()))?;
+    let key = PrivateKeyDer::from_pem_file(&client.key)
+        .map_err(|error| format!("cannot read the key {}: {error}", client.key.display()))?;
+    Ok((chain, key))
+}
+
+/// Reads roots to trust. The error is a sentence fragment that names the file.
+pub fn read_roots(path: &Path) -> Result<RootCertStore, String> {
     let shown = path.display();
     let mut roots = RootCertStore::empty();
     let certs = CertificateDer::pem_file_iter(path)

@@ -1,11 +1,17 @@
-//! Bounds on what callers and versions are given: rates, requests in flight, slow starts.
+//! Bounds on what callers and versions are given: rates, requests in flight, time, memory.
 
 use std::sync::Arc;
 
 use serde_json::json;
 use tokio::sync::Notify;
 
-use crate::rig::{Builder, Rig, says};
+use crate::rig::{Builder, Client, H2Client, Identity, Rig, connect_tls, says, text};
+
+const REASONS: &str = "tidegate_reasons_total";
+
+async fn reasons(rig: &Rig, reason: &str) -> f64 {
+    rig.metric(REASONS, &[&format!("reason=\"{reason}\"")]).await
+}
 
 fn limited(keys: &str) -> Builder {
     Rig::build().version("blue", says("blue")).server("trusted_proxies = [\"127.0.0.0/8\"]").tables(
@@ -146,5 +152,99 @@ async fn an_endpoint_that_comes_back_begins_with_little() {
     let (old, back) = (rig.version("blue/0").requests(), rig.version("blue/1").requests());
     // A 32nd part of half of them is expected; as good as never an eighth.
     assert!(back < 50 && old + back == 400, "{old} {back}");
+    rig.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_as_a_whole_has_a_bound_where_its_service_says_so() {
+    let bounded = |builder: Builder| builder.service("request_timeout = \"300ms\"");
+    let never = bounded(Rig::build().version("blue", says("blue").silent())).start().await;
+    assert_eq!(never.get("/").await.status, 504);
+    assert_eq!(reasons(&never, "upstream_timeout").await, 1.0);
+
+    // Each byte moves something; all of it takes too long.
+    let mut slow = never.client().await;
+    slow.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\n").await;
+    let dripping = async {
+        loop {
+            slow.send(b"x").await;
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    };
+    tokio::select! {
+        () = dripping => {}
+        () = never.until("it is given up", async || reasons(&never, "slow_client").await == 1.0) => {}
+    }
+    never.finish().await;
+
+    let gate = Arc::new(Notify::new());
+    let begun = b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc";
+    let script = says("").early(begun).behind(&gate);
+    let rig = bounded(Rig::build().version("blue", script))
+        .identity("a", &Identity::of(&["a.test"]))
+        .listener("tls = { cert = \"a.pem\", key = \"a.key\" }")
+        .start()
+        .await;
+    let stream = connect_tls(rig.web, Some("a.test"), &[b"http/1.1"]).await;
+    assert!(Client::over(stream, "a.test").ask("GET", "/", "").await.is_none(), "it breaks off");
+    let stream = connect_tls(rig.web, Some("a.test"), &[b"h2"]).await;
+    let client = H2Client::over(stream, "a.test").await;
+    let answer = client.begin("GET", "/", &[], text("")).await.unwrap();
+    let body = http_body_util::BodyExt::collect(answer.into_body()).await;
+    assert!(body.is_err(), "it is reset");
+    assert_eq!(reasons(&rig, "request_timeout").await, 2.0);
+    drop(client);
+    rig.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_reads_nothing_is_told_from_one_that_went_away() {
+    let large = "x".repeat(16 * 1024 * 1024);
+    let rig = Rig::build()
+        .version("blue", says(&large))
+        .listener("limits.send_timeout = \"200ms\"")
+        .start()
+        .await;
+    let mut still = rig.client().await;
+    still.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    rig.until("it is given up", async || reasons(&rig, "slow_client").await == 1.0).await;
+    let mut gone = rig.client().await;
+    gone.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    drop(gone);
+    rig.until("it is missed", async || reasons(&rig, "client_gone").await == 1.0).await;
+    assert_eq!(rig.metric("http_errors_total", &[]).await, 0.0);
+    rig.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_waits_to_be_taken_has_a_bound_in_sum() {
+    let large = "x".repeat(16 * 1024 * 1024);
+    let rig = Rig::build()
+        .version("blue", says(&large))
+        .server("max_buffered = \"256KiB\"")
+        .start()
+        .await;
+    let mut still = Vec::new();
+    let head = async || rig.client().await.ask("HEAD", "/", "").await.unwrap();
+    while head().await.status == 200 {
+        assert!(still.len() < 32, "it is never full");
+        let mut client = rig.client().await;
+        client.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
+        still.push(client);
+        let count = still.len() as f64;
+        rig.until("it is in flight", || async {
+            let in_flight = rig.metric("tidegate_requests_in_flight", &[]).await;
+            in_flight == count || reasons(&rig, "buffers_full").await > 0.0
+        })
+        .await;
+    }
+    assert!(reasons(&rig, "buffers_full").await >= 1.0);
+    let mut half = rig.client().await;
+    half.send(b"GET / HTTP/1.1\r\nHost: a\r\n").await;
+    still.push(half);
+    still.clear();
+    for _ in 0..8 {
+        rig.until("there is room again", async || head().await.status == 200).await;
+    }
     rig.finish().await;
 }

@@ -5,6 +5,7 @@
 //! `console` or `sh`, every line that begins with `tidegate` (perhaps after `$ `) is a command line of this
 //! program, up to ` && ` or a comment.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use tidegate::{cli, config};
@@ -179,9 +180,52 @@ fn every_link_within_the_repository_leads_somewhere() {
 
 #[test]
 fn the_pages_that_people_look_for_are_there() {
-    for page in ["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "ARCHITECTURE.md", "LICENSE"] {
+    let pages = ["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "ARCHITECTURE.md", "SECURITY.md"];
+    for page in pages.iter().chain(&["LICENSE"]) {
         assert!(root().join(page).is_file(), "{page}");
     }
+}
+
+/// The names of all tests: functions behind a line that makes them one.
+fn tests() -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    let mut folders = vec![root().join("src"), root().join("tests")];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|ending| ending == "rs") {
+                let text = std::fs::read_to_string(&path).unwrap();
+                let marked = text.split("test]\n").chain(text.split("test(")).skip(1);
+                let names = marked.filter_map(|rest| rest.split_once("fn ")?.1.split('(').next());
+                found.extend(names.map(str::to_owned));
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn every_promise_of_security_has_a_test() {
+    let page = std::fs::read_to_string(root().join("docs/security.md")).unwrap();
+    let promises = page.split("## Promises").nth(1).unwrap().split("\n## ").next().unwrap();
+    let (tests, mut wrong, mut seen) = (tests(), Vec::new(), 0);
+    for row in promises.lines().filter(|line| line.starts_with("| ") && line.ends_with(" |")) {
+        let (promise, proof) = row.trim_matches(['|', ' ']).rsplit_once(" | ").unwrap();
+        if ["proof", "---"].contains(&proof) {
+            continue;
+        }
+        seen += 1;
+        let named: Vec<_> = proof.split_whitespace().map(|name| name.trim_matches('`')).collect();
+        if named.is_empty() {
+            wrong.push(format!("nothing proves: {promise}"));
+        }
+        let missing = named.iter().filter(|name| !tests.contains(**name));
+        wrong.extend(missing.map(|name| format!("there is no test `{name}` for: {promise}")));
+    }
+    none(&wrong);
+    assert!(seen >= 30, "only {seen} promises were found");
 }
 
 #[test]

@@ -222,3 +222,64 @@ async fn http_2_by_prior_knowledge_is_an_option() {
     drop(client);
     rig.finish().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_that_ask_for_nothing_are_closed_and_counted() {
+    let identity = Identity::of(&["a.test"]);
+    for tls in [false, true] {
+        let mut builder = Rig::build()
+            .version("blue", says("blue"))
+            .identity("a", &identity)
+            .listener("limits.idle_timeout = \"200ms\"\nlimits.header_timeout = \"300ms\"");
+        if tls {
+            builder = builder.listener("tls = { cert = \"a.pem\", key = \"a.key\" }");
+        }
+        let rig = builder.start().await;
+        if tls {
+            let client =
+                H2Client::over(connect_tls(rig.web, Some("a.test"), &[b"h2"]).await, "a.test");
+            let client = client.await;
+            assert_eq!(client.get("/").await.2, "blue");
+            let silent = connect_tls(rig.web, Some("a.test"), &[b"h2"]).await;
+            refused(&rig, "idle", 1.0).await;
+            refused(&rig, "silent", 1.0).await;
+            drop((client, silent));
+        } else {
+            let mut client = rig.client().await;
+            assert_eq!(client.get("/").await.text(), "blue");
+            assert!(is_closed(client).await);
+            assert!(is_closed(rig.client().await).await);
+            refused(&rig, "idle", 1.0).await;
+            refused(&rig, "silent", 1.0).await;
+        }
+        rig.finish().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_client_is_told_by_forwarded_where_that_is_wanted() {
+    let theirs = "for=192.0.2.60;proto=http;by=203.0.113.43";
+    let ours = |host: &str| format!("for=127.0.0.1;host=\"{host}\";proto=http");
+    let cases = [
+        ("forwarded = true", "", true),
+        ("forwarded = true\ntrusted_proxies = [\"127.0.0.0/8\"]", theirs, true),
+        ("forwarded = false\ntrusted_proxies = [\"127.0.0.0/8\"]", theirs, false),
+        ("forwarded = false", "", false),
+    ];
+    for (keys, passed, told) in cases {
+        let rig = Rig::build().version("blue", says("blue")).server(keys).start().await;
+        let ours = ours(&rig.web.to_string());
+        let mut client = rig.client().await;
+        client.get_with("/", &format!("Forwarded: {theirs}\r\n")).await;
+        let seen = rig.version("blue").seen().pop().unwrap().to_ascii_lowercase();
+        let found = seen.split("\r\n").find_map(|line| line.strip_prefix("forwarded: "));
+        let expect = match (passed, told) {
+            ("", true) => Some(ours),
+            (passed, true) => Some(format!("{passed}, {ours}")),
+            ("", false) => None,
+            (passed, false) => Some(passed.to_owned()),
+        };
+        assert_eq!(found, expect.as_deref(), "{keys}");
+        rig.finish().await;
+    }
+}

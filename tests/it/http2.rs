@@ -3,9 +3,13 @@
 use std::sync::Arc;
 
 use http_body_util::BodyExt;
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
 use tokio::sync::Notify;
 
 use crate::rig::{Builder, H2Client, H2Version, Identity, Rig, connect_tls, fed, says, text};
+use crate::suite::frames::{ACK, GOAWAY, HEADERS, Op, PING, RST_STREAM, frame, written};
 
 fn tls(builder: Builder) -> Builder {
     builder
@@ -96,7 +100,7 @@ async fn grpc_passes_with_its_trailers() {
     let rig = before(&upstream).await;
     let client = connect(&rig).await;
     let fields = [("te", "trailers"), ("content-type", "application/grpc")];
-    let answer = client.begin("POST", "/grpc", &fields, text("message")).await.unwrap();
+    let answer = client.begin("POST", "/grpc/0", &fields, text("message")).await.unwrap();
     let whole = answer.into_body().collect().await.unwrap();
     assert_eq!(whole.trailers().unwrap()["grpc-status"], "0");
     assert_eq!(whole.to_bytes(), "message");
@@ -212,6 +216,28 @@ async fn many_clients_share_few_connections_to_an_upstream() {
     // At most one for each of the two workers.
     assert!(connections <= 2.0, "{connections}");
     assert_eq!(upstream.connections(), connections as u64);
+    upstream.gate.notify_waiters();
+    for client in clients {
+        assert_eq!(client.await.unwrap().text(), "/wait");
+    }
+    rig.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_request_waits_for_another_where_an_upstream_takes_few_streams() {
+    let upstream = H2Version::narrow(5);
+    let rig =
+        Rig::build().at("blue", upstream.address).each_version("protocol = \"h2c\"").start().await;
+    for _ in 0..16 {
+        assert_eq!(rig.get("/").await.status, 200);
+    }
+    let mut clients = Vec::new();
+    for _ in 0..40 {
+        let mut client = rig.client().await;
+        clients.push(tokio::spawn(async move { client.get("/wait").await }));
+    }
+    rig.until("all are upstream", || async { upstream.requests() == 56 }).await;
+    assert!((8..=10).contains(&upstream.connections()), "{}", upstream.connections());
     upstream.gate.notify_waiters();
     for client in clients {
         assert_eq!(client.await.unwrap().text(), "/wait");
@@ -363,4 +389,174 @@ async fn a_connection_that_is_cut_fails_only_what_cannot_be_repeated() {
     assert_eq!(answer.into_body().collect().await.unwrap().to_bytes(), "/wait");
     assert_eq!(upstream.connections(), 2);
     rig.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failure_in_the_trailers_of_grpc_is_one_of_its_version() {
+    let upstream = H2Version::start(None);
+    let rig = before(&upstream).await;
+    let client = connect(&rig).await;
+    let statuses = ["0", "5", "14", "13", "4", "99"];
+    for status in statuses {
+        let path = format!("/grpc/{status}");
+        let answer = client.begin("POST", &path, &[("te", "trailers")], text("message")).await;
+        let whole = answer.unwrap().into_body().collect().await.unwrap();
+        assert_eq!(whole.trailers().unwrap()["grpc-status"], status, "it passes as it is");
+    }
+    let counted = async |name: &str, label: &str| rig.metric(name, &[label]).await;
+    assert_eq!(counted("http_requests_total", "status=\"200\"").await, 6.0);
+    for (status, count) in
+        [("0", 1.0), ("5", 1.0), ("14", 1.0), ("13", 1.0), ("4", 1.0), ("2", 1.0)]
+    {
+        let label = format!("grpc_status=\"{status}\"");
+        assert_eq!(counted("tidegate_grpc_responses_total", &label).await, count, "{status}");
+    }
+    for (status, count) in [("500", 2.0), ("503", 1.0), ("504", 1.0)] {
+        let label = format!("status_code=\"{status}\"");
+        assert_eq!(counted("http_errors_total", &label).await, count, "{status}");
+    }
+    rig.finish().await;
+}
+
+/// A server of HTTP/1.1 that takes every websocket and sends back what comes over it; asked for
+/// anything else, it answers with nothing.
+async fn echo() -> std::net::SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let mut head = Vec::new();
+                while !head.ends_with(b"\r\n\r\n") {
+                    head.push(stream.read_u8().await?);
+                }
+                let head = String::from_utf8(head).unwrap();
+                let asks = ["upgrade: websocket\r\n", "sec-websocket-version: 13\r\n"];
+                let key = head.split_once("sec-websocket-key: ").map(|(_, rest)| &rest[22..26]);
+                if !asks.iter().all(|line| head.contains(line)) || key != Some("==\r\n") {
+                    return stream.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").await;
+                }
+                let taken = "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\n\
+                             Upgrade: websocket\r\nSec-WebSocket-Accept: x\r\n\r\nhello";
+                stream.write_all(taken.as_bytes()).await?;
+                let (mut from, mut to) = stream.split();
+                tokio::io::copy(&mut from, &mut to).await?;
+                to.shutdown().await
+            });
+        }
+    });
+    address
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_websocket_is_carried_by_a_stream() {
+    let rig =
+        tls(Rig::build().at("blue", echo().await)).listener("limits.idle_timeout = \"100ms\"");
+    let rig = rig.start().await;
+    let client = connect(&rig).await;
+    assert_eq!(client.get("/").await.0, 204);
+    let answer = client.connect("websocket", "/chat").await;
+    assert_eq!(answer.status(), 200);
+    assert!(!answer.headers().contains_key("sec-websocket-accept"), "{:?}", answer.headers());
+    let mut socket = TokioIo::new(hyper::upgrade::on(answer).await.unwrap());
+    let mut came = [0; 5];
+    socket.read_exact(&mut came).await.unwrap();
+    assert_eq!(&came, b"hello");
+    // Longer than a connection without streams may be idle.
+    tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+    socket.write_all(b"there").await.unwrap();
+    socket.read_exact(&mut came).await.unwrap();
+    assert_eq!(&came, b"there");
+    assert_eq!(in_flight(&rig).await, 1.0);
+    socket.shutdown().await.unwrap();
+    assert_eq!(socket.read(&mut came).await.unwrap(), 0);
+    rig.until("it is over", || async { in_flight(&rig).await == 0.0 }).await;
+    assert_eq!(rig.metric("http_requests_total", &["status=\"200\""]).await, 1.0);
+    drop(socket);
+    rig.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_else_is_carried_by_a_stream() {
+    let rig = tls(Rig::build().version("blue", says("blue"))).start().await;
+    let client = connect(&rig).await;
+    assert_eq!(client.get("/").await.0, 200);
+    assert_eq!(client.connect("connect-udp", "/").await.status(), 501);
+    // A version that takes it for a plain GET: its 200 must not say that a websocket is open.
+    assert_eq!(client.connect("websocket", "/").await.status(), 501);
+    assert_eq!(rig.version("blue").requests(), 2);
+    drop(client);
+    rig.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flood_is_told_from_a_mistake() {
+    let resets: &[Op] = &[Op::Get(1, true, &[]), Op::Frame(RST_STREAM, 0, 1, "\0\0\0\x08")];
+    let cases: [(&[Op], &str); 2] =
+        [(&[Op::Many(2000, resets)], "flood"), (&[Op::Frame(PING, 0, 0, "1234")], "malformed")];
+    let rig = tls(Rig::build().version("blue", says("blue"))).start().await;
+    for (ops, reason) in cases {
+        let mut stream = connect_tls(rig.web, Some("a.test"), &[b"h2"]).await;
+        // The proxy may end it in the middle.
+        let _ = stream.write_all(&written(ops, 0)).await;
+        let label = format!("reason=\"{reason}\"");
+        rig.until(reason, || async {
+            rig.metric("tidegate_connections_refused_total", &[&label]).await == 1.0
+        })
+        .await;
+    }
+    rig.until("nothing is in flight", || async { in_flight(&rig).await == 0.0 }).await;
+    rig.finish().await;
+}
+
+/// The length of the next frame's payload.
+async fn length(stream: &mut (impl AsyncReadExt + Unpin)) -> Option<usize> {
+    let mut bytes = [0; 4];
+    stream.read_exact(&mut bytes[1..]).await.ok()?;
+    usize::try_from(u32::from_be_bytes(bytes)).ok()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_drain_says_goodbye_twice_and_finishes_what_came_between() {
+    let gate = Arc::new(Notify::new());
+    let mut rig = tls(Rig::build().version("blue", says("blue").behind(&gate))).start().await;
+    let mut stream = connect_tls(rig.web, Some("a.test"), &[b"h2"]).await;
+    stream.write_all(&written(&[Op::Get(1, true, &[])], 0)).await.unwrap();
+    rig.until("it is upstream", || async { rig.version("blue").requests() == 1 }).await;
+    let draining = tokio::spawn(async move {
+        rig.stop().await;
+        rig
+    });
+    let (mut goodbyes, mut answered) = (Vec::new(), Vec::new());
+    while let Some(length) = length(&mut stream).await {
+        let (kind, flags) = (stream.read_u8().await.unwrap(), stream.read_u8().await.unwrap());
+        let id = stream.read_u32().await.unwrap();
+        let mut payload = vec![0; length];
+        stream.read_exact(&mut payload).await.unwrap();
+        let mut out = Vec::new();
+        match kind {
+            PING if flags & ACK == 0 => {
+                // What was on its way when the first goodbye was said is served too.
+                if !goodbyes.is_empty() {
+                    out = written(&[Op::Get(3, true, &[])], 0);
+                    out.drain(..crate::suite::frames::PREFACE.len() + 9 + 6);
+                }
+                frame(&mut out, PING, ACK, 0, &payload);
+            }
+            GOAWAY => {
+                goodbyes.push(u32::from_be_bytes(payload[..4].try_into().unwrap()));
+            }
+            HEADERS => answered.push(id),
+            _ => {}
+        }
+        // The proxy may have closed meanwhile.
+        let _ = stream.write_all(&out).await;
+        if goodbyes.len() == 2 {
+            gate.notify_one();
+        }
+    }
+    assert_eq!(goodbyes, [0x7fff_ffff, 3]);
+    answered.sort_unstable();
+    assert_eq!(answered, [1, 3]);
+    draining.await.unwrap();
 }

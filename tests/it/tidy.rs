@@ -155,7 +155,8 @@ const IMPORTS: &[(&str, &str)] = &[
     ("snapshot", "diff name plan route split traffic upstream"),
     ("upstream", "clock limits name net plan proxy_header snapshot"),
     ("net", "upstream"),
-    ("certs", "plan"),
+    ("certs", "plan upstream"),
+    ("client_cert", "limits"),
     (
         "config",
         "diff h1 limits name plan proxy_header route snapshot split traffic upstream weight",
@@ -164,7 +165,7 @@ const IMPORTS: &[(&str, &str)] = &[
     ("shadow", "clock diff h1 limits name net proxy snapshot traffic upstream"),
     (
         "proxy",
-        "certs clock h1 limits name net plan proxy_header revision rollout route shadow snapshot \
+        "certs client_cert clock h1 limits name net plan proxy_header revision rollout route shadow snapshot \
          split upstream",
     ),
     ("explain", "h1 limits name plan proxy route snapshot split upstream"),
@@ -250,6 +251,7 @@ const SPAWNERS: &[&str] = &[
     "src/proxy/hold.rs",
     "src/proxy/listener.rs",
     "src/proxy/record.rs",
+    "src/proxy/tunnel.rs",
     "src/proxy/upstream_h2.rs",
     "src/proxy/worker.rs",
     "src/shadow/tap.rs",
@@ -343,8 +345,8 @@ fn reasons_are_documented() {
         let (word, status, title) = (reason.as_str(), reply::status(reason), reply::title(reason));
         page += &format!("| `{word}` | {status} | {title} |\n");
     }
-    page += "\n## Connections\n\nWhy a connection ends before there was a request on it: the label of\n\
-             `tidegate_connections_refused_total`. The connection is closed without an answer.\n\n\
+    page += "\n## Connections\n\nWhy a connection is never taken, or ends for a reason that is no request's: the label of\n\
+             `tidegate_connections_refused_total`. It is closed without an answer.\n\n\
              | reason | meaning |\n| --- | --- |\n";
     for refusal in Refusal::ALL {
         page += &format!("| `{}` | {} |\n", refusal.as_str(), refusal.title());

@@ -1,8 +1,9 @@
 //! TLS on both sides: which certificate is shown, what is agreed on, and what is refused.
 
+use rustls::HandshakeKind;
 use tokio::net::TcpStream;
 
-use crate::rig::{Answer, Builder, Client, Identity, Rig, connect_tls, says};
+use crate::rig::{Answer, Builder, Client, Identity, Rig, Visitor, connect_tls, says};
 
 const TWO_CERTS: &str = "tls = { certs = [{ cert = \"a.pem\", key = \"a.key\" }, \
                          { cert = \"b.pem\", key = \"b.key\" }] }";
@@ -182,4 +183,143 @@ async fn a_client_that_shakes_no_hands_is_closed() {
     })
     .await;
     rig.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_bad_certificate_does_not_take_the_others_down() {
+    let (a, b) = (Identity::of(&["a.test"]), Identity::of(&["b.test"]));
+    let rig = two_certs(&a, &b).file("a.pem", "-----BEGIN CERTIFICATE-----\nnonsense\n");
+    let rig = rig.start().await;
+    assert!(shows(&rig, Some("b.test"), &b).await);
+    assert!(shows(&rig, Some("a.test"), &b).await, "what is left stands in");
+    replace(&rig, "a.pem", &a.cert);
+    rig.until("the mended one is shown", || shows(&rig, Some("a.test"), &a)).await;
+    rig.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_strict_listener_takes_no_host_but_the_one_of_the_handshake() {
+    let a = Identity::of(&["a.test", "b.test"]);
+    let strict = "tls = { cert = \"a.pem\", key = \"a.key\", strict_host = true }";
+    let rig = Rig::build().version("blue", says("blue")).identity("a", &a).listener(strict);
+    let rig = rig.start().await;
+    let cases = [
+        (Some("a.test"), "a.test", 200),
+        (Some("a.test"), "A.test.:443", 200),
+        (Some("a.test"), "b.test", 421),
+        (Some("b.test"), "b.test", 200),
+        (None, "a.test", 421),
+    ];
+    for (name, host, status) in cases {
+        let mut client = Client::over(connect_tls(rig.web, name, &[]).await, host);
+        assert_eq!(get(&mut client, host).await.status, status, "{name:?} {host}");
+    }
+    rig.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_ocsp_response_is_stapled_and_read_again() {
+    let a = Identity::of(&["a.test"]);
+    let keys = "tls = { cert = \"a.pem\", key = \"a.key\", ocsp = \"a.ocsp\" }";
+    let rig = Rig::build().version("blue", says("blue")).identity("a", &a).listener(keys);
+    let rig = rig.file("a.ocsp", "0 the first").start().await;
+    let stapled = async || {
+        let visitor = Visitor::new(None);
+        visitor.connect(rig.web, "a.test").await.unwrap();
+        visitor.stapled()
+    };
+    assert_eq!(stapled().await, b"0 the first");
+    replace(&rig, "a.ocsp", "0 the second");
+    rig.until("the second is stapled", async || stapled().await == b"0 the second").await;
+    replace(&rig, "a.ocsp", "no response");
+    rig.until("nothing is stapled", async || stapled().await.is_empty()).await;
+    rig.finish().await;
+}
+
+/// A listener that asks its clients for a certificate of `client`.
+fn asks(mode: &str, client: &Identity) -> Builder {
+    let clients = format!("clients = {{ ca = \"client.pem\", mode = \"{mode}\" }}");
+    Rig::build()
+        .version("blue", says("blue"))
+        .identity("a", &Identity::of(&["a.test"]))
+        .file("client.pem", &client.cert)
+        .listener(&format!("tls = {{ cert = \"a.pem\", key = \"a.key\", {clients} }}"))
+}
+
+/// The status of a request of this visitor, if it gets one.
+async fn visits(rig: &Rig, visitor: &Visitor, field: &str) -> Option<u16> {
+    let mut client = Client::over(visitor.connect(rig.web, "a.test").await.ok()?, "a.test");
+    let head = format!("GET / HTTP/1.1\r\nHost: a.test\r\n{field}\r\n");
+    // With TLS 1.3 a client learns of its refusal only when it reads.
+    client.send(head.as_bytes()).await;
+    client.try_answer("GET").await.map(|answer| answer.status)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clients_certificate_is_verified_and_told_upstream() {
+    let (known, stranger) = (Identity::of(&["till.test"]), Identity::of(&["till.test"]));
+    let forged = "X-Forwarded-Client-Cert: Hash=00;Subject=\"CN=admin\"\r\n";
+    let cases = [
+        ("required", Some(&known), Some(200), true),
+        ("required", Some(&stranger), None, false),
+        ("required", None, None, false),
+        ("optional", Some(&known), Some(200), true),
+        ("optional", Some(&stranger), None, false),
+        ("optional", None, Some(200), false),
+    ];
+    for (mode, shown, status, told) in cases {
+        let rig = asks(mode, &known).start().await;
+        let found = visits(&rig, &Visitor::new(shown), forged).await;
+        assert_eq!(found, status, "{mode} {}", shown.is_some());
+        let seen = rig.version("blue").seen().join("");
+        assert!(!seen.contains("CN=admin"), "{mode}: nobody else tells: {seen}");
+        assert_eq!(seen.contains("x-forwarded-client-cert: Hash="), told, "{mode}: {seen}");
+        assert_eq!(seen.contains(";DNS=\"till.test\"\r\n"), told, "{mode}: {seen}");
+        if status.is_none() {
+            rig.until("it is counted", async || {
+                rig.metric("tidegate_connections_refused_total", &["\"handshake\""]).await == 1.0
+            })
+            .await;
+        }
+        rig.finish().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sessions_are_resumed_with_who_the_client_is_until_others_are_trusted() {
+    let (known, next) = (Identity::of(&["till.test"]), Identity::of(&["till.test"]));
+    let rig = asks("required", &known).start().await;
+    let visitor = Visitor::new(Some(&known));
+    for kind in [HandshakeKind::Full, HandshakeKind::Resumed] {
+        let stream = visitor.connect(rig.web, "a.test").await.unwrap();
+        assert_eq!(stream.get_ref().1.handshake_kind(), Some(kind));
+        let mut client = Client::over(stream, "a.test");
+        assert_eq!(get(&mut client, "a.test").await.status, 200);
+        let seen = rig.version("blue").seen().pop().unwrap();
+        assert!(seen.contains(";DNS=\"till.test\""), "{kind:?}: {seen}");
+    }
+    replace(&rig, "client.pem", &next.cert);
+    let other = Visitor::new(Some(&next));
+    rig.until("the other is let in", async || visits(&rig, &other, "").await == Some(200)).await;
+    assert_eq!(visits(&rig, &visitor, "").await, None, "its session is worth nothing now");
+    rig.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upstream_that_asks_who_we_are_is_shown_our_certificate() {
+    let (up, us) = (Identity::of(&["up.test"]), Identity::of(&["us.test"]));
+    let own = "cert = \"us.pem\", key = \"us.key\", ";
+    for (keys, status) in [(own, 200), ("", 502)] {
+        let tls = format!("tls = {{ {keys}ca = \"up.pem\", server_name = \"up.test\" }}");
+        let rig = Rig::build()
+            .version("blue", says("blue").over_tls(up.server_for(&us)))
+            .each_version(&format!("protocol = \"https\"\n{tls}"))
+            .service("retries = { attempts = 0 }")
+            .identity("up", &up)
+            .identity("us", &us)
+            .start()
+            .await;
+        assert_eq!(rig.get("/").await.status, status, "{keys}");
+        rig.finish().await;
+    }
 }

@@ -31,10 +31,10 @@ fn every_known_field_has_its_name() {
     let names = "authorization cache-control connection content-encoding content-length content-type \
                  cookie date expect forwarded host keep-alive location proxy-authenticate \
                  proxy-authorization proxy-connection server set-cookie te traceparent trailer \
-                 transfer-encoding upgrade via x-forwarded-for x-forwarded-host x-forwarded-proto \
-                 x-request-id";
+                 transfer-encoding upgrade via x-forwarded-client-cert x-forwarded-for x-forwarded-host \
+                 x-forwarded-proto x-request-id";
     let known: Vec<_> = names.split(' ').map(|name| Known::of(name.as_bytes()) as u8).collect();
-    assert_eq!(known, (1..=28).collect::<Vec<_>>());
+    assert_eq!(known, (1..=29).collect::<Vec<_>>());
 }
 
 #[test]

@@ -109,6 +109,15 @@ impl H2Client {
         self.send.clone().send_request(request.body(body).unwrap())
     }
 
+    /// Asks that a stream carry another protocol (RFC 8441).
+    pub async fn connect(&self, protocol: &'static str, path: &str) -> Response<Incoming> {
+        let uri = format!("https://{}{path}", self.host);
+        let request = Request::builder().method("CONNECT").uri(uri);
+        let request = request.extension(hyper::ext::Protocol::from_static(protocol));
+        let request = request.header("sec-websocket-version", "13").body(text("")).unwrap();
+        self.send.clone().send_request(request).await.expect("an answer")
+    }
+
     /// A GET and its whole answer: status, fields, body.
     pub async fn get(&self, path: &str) -> (u16, HeaderMap, String) {
         let answer = self.begin("GET", path, &[], text("")).await.expect("an answer");
@@ -124,7 +133,7 @@ impl H2Client {
 }
 
 /// An upstream that speaks HTTP/2. By path: `/echo` gives the body back as it comes, trailers
-/// included; `/grpc` answers with trailers, `/wait` once the gate is opened, `/endless` never
+/// included; `/grpc/N` answers with the status N in its trailers, `/wait` once the gate is opened, `/endless` never
 /// ends; every other path is answered with its own name.
 pub struct H2Version {
     pub address: SocketAddr,
@@ -163,6 +172,15 @@ impl Drop for Aborts {
 impl H2Version {
     /// Starts on a free port, in clear text or by TLS.
     pub fn start(tls: Option<Arc<rustls::ServerConfig>>) -> Self {
+        Self::start_with(tls, None)
+    }
+
+    /// Starts in clear text and takes so many streams at once on a connection.
+    pub fn narrow(streams: u32) -> Self {
+        Self::start_with(None, Some(streams))
+    }
+
+    fn start_with(tls: Option<Arc<rustls::ServerConfig>>, streams: Option<u32>) -> Self {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         listener.set_nonblocking(true).unwrap();
@@ -178,11 +196,11 @@ impl H2Version {
                 tokio::spawn(async move {
                     let serving = async {
                         match tls {
-                            None => serve(stream, gate, books, leave).await,
+                            None => serve(stream, streams, gate, books, leave).await,
                             Some(config) => {
                                 let shaken = TlsAcceptor::from(config).accept(stream).await;
                                 if let Ok(stream) = shaken {
-                                    serve(stream, gate, books, leave).await;
+                                    serve(stream, streams, gate, books, leave).await;
                                 }
                             }
                         }
@@ -234,13 +252,15 @@ impl H2Version {
 
 async fn serve(
     stream: impl Wire + 'static,
+    streams: Option<u32>,
     gate: Arc<Notify>,
     books: Arc<Books>,
     mut leave: watch::Receiver<u64>,
 ) {
     books.connections.fetch_add(1, Ordering::SeqCst);
     let service = service_fn(|request| answer(request, gate.clone(), books.clone()));
-    let builder = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+    let mut builder = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+    builder.max_concurrent_streams(streams);
     let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service));
     leave.mark_unchanged();
     tokio::select! {
@@ -280,12 +300,13 @@ async fn answer(
             });
             return Ok(Response::new(fed));
         }
-        "/grpc" => {
+        path if path.starts_with("/grpc/") => {
             let (feed, fed) = fed();
             feed.data("message");
-            feed.trailers("grpc-status", "0");
+            feed.trailers("grpc-status", &path["/grpc/".len()..]);
             aborts.none();
-            return Ok(Response::new(fed));
+            let answer = Response::builder().header("content-type", "application/grpc");
+            return Ok(answer.body(fed).unwrap());
         }
         "/endless" => {
             let (feed, fed) = fed();

@@ -1,7 +1,8 @@
 //! Certificates made for a test, and clients that look at what they are shown.
 
+use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
@@ -40,11 +41,24 @@ impl Identity {
         Arc::new(config)
     }
 
-    /// Shakes hands over a connection that is there.
-    pub async fn handshake(&self, stream: TcpStream, name: &str) -> TlsStream<TcpStream> {
+    /// What an upstream serves by that takes no client but one with this certificate.
+    pub fn server_for(&self, client: &Self) -> Arc<ServerConfig> {
+        let key = PrivateKeyDer::try_from(self.key_der.clone()).unwrap();
+        let roots = rustls::server::WebPkiClientVerifier::builder(Arc::new(client.roots()));
+        let config = ServerConfig::builder().with_client_cert_verifier(roots.build().unwrap());
+        Arc::new(config.with_single_cert(vec![self.der.clone()], key).unwrap())
+    }
+
+    fn roots(&self) -> rustls::RootCertStore {
         let mut roots = rustls::RootCertStore::empty();
         roots.add(self.der.clone()).unwrap();
-        let config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+        roots
+    }
+
+    /// Shakes hands over a connection that is there.
+    pub async fn handshake(&self, stream: TcpStream, name: &str) -> TlsStream<TcpStream> {
+        let config = ClientConfig::builder().with_root_certificates(self.roots());
+        let config = config.with_no_client_auth();
         let name = ServerName::try_from(name.to_owned()).unwrap();
         TlsConnector::from(Arc::new(config)).connect(name, stream).await.expect("a handshake")
     }
@@ -61,18 +75,55 @@ pub async fn connect_tls(
     name: Option<&str>,
     alpn: &[&[u8]],
 ) -> TlsStream<TcpStream> {
-    let config = ClientConfig::builder().dangerous();
-    let mut config =
-        config.with_custom_certificate_verifier(Arc::new(Trusting)).with_no_client_auth();
-    config.alpn_protocols = alpn.iter().map(|protocol| protocol.to_vec()).collect();
-    config.enable_sni = name.is_some();
-    let name = ServerName::try_from(name.unwrap_or("none.test").to_owned()).unwrap();
-    let stream = TcpStream::connect(address).await.expect("a listening proxy");
-    TlsConnector::from(Arc::new(config)).connect(name, stream).await.expect("a handshake")
+    let mut visitor = Visitor::new(None);
+    visitor.config.alpn_protocols = alpn.iter().map(|protocol| protocol.to_vec()).collect();
+    visitor.config.enable_sni = name.is_some();
+    visitor.connect(address, name.unwrap_or("none.test")).await.expect("a handshake")
 }
 
-#[derive(Debug)]
-struct Trusting;
+/// Comes again and again, and keeps its sessions.
+pub struct Visitor {
+    config: ClientConfig,
+    stapled: Arc<Mutex<Vec<u8>>>,
+}
+
+impl Visitor {
+    /// One that takes any certificate and shows this one of its own.
+    pub fn new(shown: Option<&Identity>) -> Self {
+        let trusting = Trusting::default();
+        let stapled = trusting.0.clone();
+        let config = ClientConfig::builder().dangerous();
+        let config = config.with_custom_certificate_verifier(Arc::new(trusting));
+        let config = match shown {
+            None => config.with_no_client_auth(),
+            Some(identity) => {
+                let key = PrivateKeyDer::try_from(identity.key_der.clone()).unwrap();
+                config.with_client_auth_cert(vec![identity.der.clone()], key).unwrap()
+            }
+        };
+        Self { config, stapled }
+    }
+
+    /// Connects.
+    pub async fn connect(
+        &self,
+        address: SocketAddr,
+        name: &str,
+    ) -> io::Result<TlsStream<TcpStream>> {
+        let name = ServerName::try_from(name.to_owned()).unwrap();
+        let stream = TcpStream::connect(address).await.expect("a listening proxy");
+        TlsConnector::from(Arc::new(self.config.clone())).connect(name, stream).await
+    }
+
+    /// The OCSP response that was stapled last.
+    pub fn stapled(&self) -> Vec<u8> {
+        self.stapled.lock().unwrap().clone()
+    }
+}
+
+/// Keeps what was stapled.
+#[derive(Debug, Default)]
+struct Trusting(Arc<Mutex<Vec<u8>>>);
 
 impl ServerCertVerifier for Trusting {
     fn verify_server_cert(
@@ -80,9 +131,10 @@ impl ServerCertVerifier for Trusting {
         _: &CertificateDer<'_>,
         _: &[CertificateDer<'_>],
         _: &ServerName<'_>,
-        _: &[u8],
+        ocsp: &[u8],
         _: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
+        *self.0.lock().unwrap() = ocsp.to_vec();
         Ok(ServerCertVerified::assertion())
     }
 

@@ -92,8 +92,8 @@ fn health(version: &Value) -> Cell {
 
 fn errors(version: &Value) -> Cell {
     let rate = version["error_rate"].as_f64().unwrap_or(0.0);
-    if version["requests_per_second"].as_f64().unwrap_or(0.0) == 0.0 {
-        // Of nothing there is no share.
+    if rate == 0.0 && version["requests_per_second"].as_f64().unwrap_or(0.0) == 0.0 {
+        // Of nothing there is no share; where others serve all of its requests there is one.
         return number("-");
     }
     let cell = number(format!("{:.2}%", rate * 100.0));

@@ -209,7 +209,7 @@ impl RequestCx {
         self.note_failed(reason);
         if let Some(version) = self.version() {
             let status = super::reply::status(reason);
-            self.worker.counts.borrow_mut().failed_attempt(version.id, status);
+            self.worker.counts.borrow_mut().broken_answer(version.id, status);
         }
     }
 

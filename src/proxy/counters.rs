@@ -41,7 +41,10 @@ pub struct Trial {
 #[derive(Debug, Clone)]
 pub struct VersionSeries {
     pub requests: u64,
-    /// Requests that ended in 5xx, and attempts that failed and were made again elsewhere.
+    /// Attempts that failed and were made again, here or elsewhere: they are no requests of this
+    /// version, and its errors are a share of both.
+    pub attempts_again: u64,
+    /// Requests that ended in 5xx or broke off, and attempts that failed and were made again.
     pub errors: u64,
     /// Failed requests and attempts by status.
     pub errors_by_status: Vec<(u16, u64)>,
@@ -56,6 +59,7 @@ impl Default for VersionSeries {
     fn default() -> Self {
         Self {
             requests: 0,
+            attempts_again: 0,
             errors: 0,
             errors_by_status: Vec::new(),
             retries: Vec::new(),
@@ -154,6 +158,13 @@ impl Counts {
 
     /// Charges a version with a failed attempt whose request another attempt may still serve.
     pub fn failed_attempt(&mut self, version: u32, status: u16) {
+        let series = self.versions.entry(version).or_default();
+        series.attempts_again += 1;
+        series.error(status);
+    }
+
+    /// Charges a version with a request that was counted as answered, and whose answer broke off.
+    pub fn broken_answer(&mut self, version: u32, status: u16) {
         self.versions.entry(version).or_default().error(status);
     }
 

@@ -14,7 +14,7 @@ const SLICE: Duration = Duration::from_millis(500);
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Rates {
     pub requests_per_second: f64,
-    /// Errors as a share of requests, 0 without any.
+    /// Errors as a share of requests and of attempts that failed and were made again; 0 without any.
     pub error_rate: f64,
     /// Milliseconds; `None` without requests.
     pub p50_ms: Option<f64>,
@@ -37,6 +37,7 @@ struct Slice {
 #[derive(Debug, Clone)]
 struct Sums {
     requests: u64,
+    attempts_again: u64,
     errors: u64,
     fine: Vec<u32>,
 }
@@ -72,11 +73,10 @@ impl Outcomes {
             }
         }
         let seconds = now.duration_since(self.since).min(WINDOW).as_secs_f64().max(0.5);
-        let rate =
-            |count: u64| if sum.requests == 0 { 0.0 } else { count as f64 / sum.requests as f64 };
+        let tried = sum.requests + sum.attempts_again;
         Rates {
             requests_per_second: sum.requests as f64 / seconds,
-            error_rate: rate(sum.errors),
+            error_rate: (sum.errors as f64 / tried.max(1) as f64).min(1.0),
             p50_ms: sum.quantile(0.50),
             p99_ms: sum.quantile(0.99),
         }
@@ -85,17 +85,19 @@ impl Outcomes {
 
 impl Sums {
     fn new() -> Self {
-        Self { requests: 0, errors: 0, fine: vec![0; FINE_SLOTS] }
+        Self { requests: 0, attempts_again: 0, errors: 0, fine: vec![0; FINE_SLOTS] }
     }
 
     fn add(&mut self, series: &VersionSeries) {
         self.requests += series.requests;
+        self.attempts_again += series.attempts_again;
         self.errors += series.errors;
         self.fine.iter_mut().zip(&series.fine).for_each(|(sum, more)| *sum += more);
     }
 
     fn merge(&mut self, other: &Self) {
         self.requests += other.requests;
+        self.attempts_again += other.attempts_again;
         self.errors += other.errors;
         self.fine.iter_mut().zip(&other.fine).for_each(|(sum, more)| *sum += more);
     }
@@ -131,6 +133,16 @@ mod tests {
         assert_eq!((rates.requests_per_second, rates.error_rate), (10.0, 0.1));
         let near = |value: Option<f64>, of: f64| (value.unwrap() / of - 1.0).abs() < 0.07;
         assert!(near(rates.p50_ms, 50.0) && near(rates.p99_ms, 99.0), "{rates:?}");
+        // A version whose every request is served by another fails all the same, and never more often
+        // than it was tried.
+        let mut counts = Counts::default();
+        (0..30).for_each(|_| counts.failed_attempt(8, 502));
+        counts.failed_attempt(9, 502);
+        counts.request((0, 9), Method::Get, 502, Duration::from_millis(1), &[0.1]);
+        outcomes.absorb(&counts, start + Duration::from_secs(11));
+        let rates = |version| outcomes.rates(version, start + Duration::from_secs(12));
+        assert_eq!((rates(8).requests_per_second, rates(8).error_rate), (0.0, 1.0));
+        assert_eq!(rates(9).error_rate, 1.0);
         let later = outcomes.rates(7, start + Duration::from_secs(60));
         assert_eq!(later, Rates::default());
     }

@@ -39,6 +39,8 @@ async fn a_whole_version_dies_and_its_users_are_rescued() {
     assert!(rescues >= 1.0);
     let charged = rig.metric("http_errors_total", &["version=\"green\""]).await;
     assert!(charged >= rescues, "{charged} {rescues}");
+    let rate = rig.shop().await["versions"]["green"]["error_rate"].as_f64().unwrap();
+    assert!(rate > 0.0 && rate <= 1.0, "{rate}");
     rig.finish().await;
 }
 

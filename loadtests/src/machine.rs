@@ -73,6 +73,15 @@ pub fn processor_time(pids: &[u32]) -> Duration {
     Duration::from_nanos(pids.iter().map(|pid| process_nanos(*pid)).sum())
 }
 
+/// Time of this process and of the children it has seen end.
+fn own_time() -> Duration {
+    let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let after = stat.rsplit(')').next().unwrap_or_default();
+    // cutime and cstime, the 16th and 17th fields; the command name is the second.
+    let ticks = after.split_whitespace().skip(13).take(2).flat_map(str::parse::<u32>).sum::<u32>();
+    processor_time(&[std::process::id()]) + TICK * ticks
+}
+
 fn process_nanos(pid: u32) -> u64 {
     let Ok(tasks) = fs::read_dir(format!("/proc/{pid}/task")) else { return 0 };
     tasks
@@ -116,7 +125,8 @@ fn parent_of(name: &std::ffi::OsStr) -> Option<(u32, u32)> {
     Some((pid, after.split_whitespace().nth(1)?.parse().ok()?))
 }
 
-/// Processor time used by the whole machine, by these processes and by this one, since a start.
+/// Processor time used by the whole machine, by these processes and by this one with its ended children,
+/// since a start.
 pub struct ProcessorWatch {
     pids: Vec<u32>,
     began: Instant,
@@ -143,7 +153,7 @@ impl ProcessorWatch {
             pids: pids.to_vec(),
             began: Instant::now(),
             machine: machine_time(),
-            own: processor_time(&[std::process::id()]),
+            own: own_time(),
             watched: processor_time(pids),
         }
     }
@@ -151,7 +161,7 @@ impl ProcessorWatch {
     /// Ends the window.
     pub fn stop(self) -> ProcessorUse {
         let watched = processor_time(&self.pids).saturating_sub(self.watched);
-        let own = processor_time(&[std::process::id()]).saturating_sub(self.own);
+        let own = own_time().saturating_sub(self.own);
         let machine = machine_time().saturating_sub(self.machine);
         let window = self.began.elapsed();
         let foreign = machine.saturating_sub(own + watched).as_secs_f64() / window.as_secs_f64();

@@ -6,11 +6,14 @@
 
 mod admin;
 mod backend;
+mod certificate;
 mod client;
 mod http;
 mod machine;
 mod params;
+mod plot;
 mod proxies;
+mod record;
 mod report;
 mod scenario;
 mod stats;
@@ -40,9 +43,15 @@ struct Arguments {
     /// Samples of each kind, or repetitions.
     #[arg(long, value_name = "N")]
     rounds: Option<u32>,
-    /// Whom the baseline measures: direct, tidegate, nginx, haproxy.
+    /// Whom the baseline measures: direct, tidegate, nginx, haproxy, envoy, caddy, h2o.
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     peers: Vec<String>,
+    /// Which workloads the baseline measures; without this all of them, and memory.
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    workloads: Vec<String>,
+    /// Also writes tables and a plot into this folder, named by date and commit.
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
     /// Prints JSON.
     #[arg(long)]
     json: bool,
@@ -70,8 +79,8 @@ fn selection(text: &str) -> Result<Selection, String> {
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     machine::raise_file_limit();
-    let Arguments { tidegate, seconds, rounds, peers, json, quick, .. } = arguments;
-    let context = Context { tidegate, wishes: Wishes { quick, seconds, rounds }, peers };
+    let Arguments { tidegate, seconds, rounds, peers, workloads, json, quick, .. } = arguments;
+    let context = Context { tidegate, wishes: Wishes { quick, seconds, rounds }, peers, workloads };
     let chosen = match arguments.scenario {
         Selection::All => ALL.to_vec(),
         Selection::One(scenario) => vec![scenario],
@@ -93,6 +102,15 @@ fn main() -> ExitCode {
     }
     if json {
         print_json(&reports);
+    }
+    if let Some(folder) = arguments.out {
+        match record::write(&folder, &reports) {
+            Ok(files) => files.iter().for_each(|file| eprintln!("wrote {}", file.display())),
+            Err(error) => {
+                eprintln!("tidegate-loadtests: {}: {error}", folder.display());
+                return ExitCode::from(2);
+            }
+        }
     }
     ExitCode::from(u8::from(!reports.iter().all(Report::holds)))
 }

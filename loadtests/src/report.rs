@@ -5,6 +5,8 @@ use std::io::{IsTerminal, Write};
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::plot::Panel;
+
 /// Everything a scenario found.
 #[derive(Debug, Serialize)]
 pub struct Report {
@@ -12,10 +14,15 @@ pub struct Report {
     pub scenario: &'static str,
     /// Machine and kernel.
     pub machine: String,
+    /// Who was measured, and what was left out.
+    pub notes: Vec<String>,
     /// Figures for people.
     pub tables: Vec<Table>,
     /// What must hold, and whether it did.
     pub promises: Vec<Promise>,
+    /// What a plot of it shows.
+    #[serde(skip)]
+    pub panels: Vec<Panel>,
     /// Figures for programs.
     pub figures: Value,
 }
@@ -24,7 +31,14 @@ impl Report {
     /// An empty report.
     pub fn new(scenario: &'static str) -> Self {
         let machine = crate::machine::describe();
-        Report { scenario, machine, tables: Vec::new(), promises: Vec::new(), figures: Value::Null }
+        let (notes, tables, promises) = (Vec::new(), Vec::new(), Vec::new());
+        let (panels, figures) = (Vec::new(), Value::Null);
+        Report { scenario, machine, notes, tables, promises, panels, figures }
+    }
+
+    /// Says who is measured or what is left out, and why.
+    pub fn note(&mut self, text: impl Into<String>) {
+        self.notes.push(text.into());
     }
 
     /// Adds what must hold; the scenario fails when it does not.
@@ -47,6 +61,9 @@ impl Report {
     /// The report as text.
     pub fn text(&self) -> String {
         let mut text = format!("{}  ({})\n", self.scenario, self.machine);
+        for note in &self.notes {
+            text.push_str(&format!("  {note}\n"));
+        }
         for table in &self.tables {
             text.push('\n');
             text.push_str(&table.text());

@@ -99,21 +99,26 @@ impl Stats {
         self.latency.value_at_quantile(quantile) as f64 / 1000.0
     }
 
+    /// Adds the failures of another window, and nothing else of it.
+    pub fn blame(&mut self, other: Stats) {
+        for (why, count) in other.failures {
+            *self.failures.entry(why).or_default() += count;
+        }
+    }
+
     /// Adds a later window of the same plan.
     pub fn add(&mut self, later: Stats) {
         self.window += later.window;
         self.completed += later.completed;
-        for (why, count) in later.failures {
-            *self.failures.entry(why).or_default() += count;
-        }
         self.opened += later.opened;
         self.closed += later.closed;
-        for (sum, count) in self.by_version.iter_mut().zip(later.by_version) {
+        for (sum, count) in self.by_version.iter_mut().zip(&later.by_version) {
             *sum += count;
         }
         self.by_nobody += later.by_nobody;
         self.latency.add(&later.latency).expect("both windows have the same bounds");
-        self.observations.extend(later.observations);
+        self.observations.extend_from_slice(&later.observations);
+        self.blame(later);
     }
 }
 

@@ -1,12 +1,14 @@
 //! One client connection: sends whole requests, reads whole answers.
 
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::time::Instant;
 
 use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
 
+use super::wire::Wire;
+use crate::certificate::Trust;
 use crate::http::{self, Body};
 
 /// Where a connection stands.
@@ -50,7 +52,7 @@ pub struct Answer {
 
 /// One connection and the request on it.
 pub struct Connection {
-    stream: Option<TcpStream>,
+    wire: Option<Wire>,
     /// Where it stands.
     pub phase: Phase,
     /// Which of the plan's requests is under way.
@@ -73,7 +75,7 @@ impl Connection {
     /// A connection that is not open.
     pub fn new(now: Instant) -> Self {
         Connection {
-            stream: None,
+            wire: None,
             phase: Phase::Broken,
             request: 0,
             begun: now,
@@ -88,11 +90,17 @@ impl Connection {
     }
 
     /// Begins to open the connection.
-    pub fn open(&mut self, to: SocketAddr, token: Token, registry: &Registry) -> io::Result<()> {
+    pub fn open(
+        &mut self,
+        to: SocketAddr,
+        trust: Option<&Trust>,
+        token: Token,
+        registry: &Registry,
+    ) -> io::Result<()> {
         let mut stream = TcpStream::connect(to)?;
         // Both interests at once: edges cost nothing while the socket takes whole requests.
         registry.register(&mut stream, token, Interest::READABLE | Interest::WRITABLE)?;
-        self.stream = Some(stream);
+        self.wire = Some(Wire::new(stream, trust)?);
         self.phase = Phase::Connecting;
         self.partial.clear();
         self.answer = None;
@@ -103,7 +111,7 @@ impl Connection {
 
     /// Drops the connection.
     pub fn shut(&mut self) {
-        self.stream = None;
+        self.wire = None;
         self.phase = Phase::Broken;
         self.waiting = false;
     }
@@ -119,9 +127,9 @@ impl Connection {
     }
 
     fn send(&mut self, request: &[u8]) -> Progress {
-        let Some(stream) = &mut self.stream else { return Progress::Failed("no connection") };
+        let Some(wire) = &mut self.wire else { return Progress::Failed("no connection") };
         while self.sent < request.len() {
-            match stream.write(&request[self.sent..]) {
+            match wire.write(&request[self.sent..]) {
                 Ok(written) => self.sent += written,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
@@ -133,7 +141,8 @@ impl Connection {
 
     /// Whether a connection that was being opened is open now.
     pub fn settle(&mut self) -> Progress {
-        let Some(stream) = &self.stream else { return Progress::Pending };
+        let Some(wire) = &self.wire else { return Progress::Pending };
+        let stream = wire.socket();
         if !matches!(stream.take_error(), Ok(None)) {
             return Progress::Failed("connect");
         }
@@ -165,8 +174,8 @@ impl Connection {
             }
         }
         loop {
-            let Some(stream) = &mut self.stream else { return Progress::Pending };
-            let read = match stream.read(buffer) {
+            let Some(wire) = &mut self.wire else { return Progress::Pending };
+            let read = match wire.flush().and_then(|()| wire.read(buffer)) {
                 Ok(0) => return self.ended(),
                 Ok(read) => read,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Progress::Pending,
@@ -174,8 +183,9 @@ impl Connection {
                 Err(_) if self.phase == Phase::Busy => return Progress::Failed("reset"),
                 Err(_) => return Progress::Closed,
             };
+            let emptied = read < buffer.len() && wire.short_read_empties();
             let progress = self.take(&buffer[..read], versions);
-            if progress != Progress::Pending || (read < buffer.len() && !read_closed) {
+            if progress != Progress::Pending || (emptied && !read_closed) {
                 return progress;
             }
         }

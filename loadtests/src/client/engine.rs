@@ -163,7 +163,8 @@ impl Engine {
 
     fn open(&mut self, index: usize) {
         let connection = &mut self.connections[index];
-        match connection.open(self.plan.target, Token(index), self.poll.registry()) {
+        let trust = self.plan.trust.as_ref();
+        match connection.open(self.plan.target, trust, Token(index), self.poll.registry()) {
             Ok(()) if self.plan.reconnect => self.wait_for_request(index),
             Ok(()) => {}
             Err(_) => self.stats.fail("connect"),

@@ -7,6 +7,8 @@
 
 mod connection;
 mod engine;
+pub mod h2load;
+mod wire;
 
 use std::io;
 use std::net::SocketAddr;
@@ -15,8 +17,21 @@ use std::thread::JoinHandle;
 
 use mio::Waker;
 
+use crate::certificate::Trust;
 use crate::stats::Stats;
 use engine::Engine;
+
+/// The host that requests name and that certificates are for.
+pub const HOST: &str = "shop.example.com";
+
+/// What clients accept and send beside method, path and host: the fields of a browser.
+pub const FIELDS: [(&str, &str); 5] = [
+    ("User-Agent", "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"),
+    ("Accept", "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"),
+    ("Accept-Language", "en-GB,en;q=0.7"),
+    ("Accept-Encoding", "gzip, deflate"),
+    ("Cookie", "session=5b1c0f6e2a7d4f39"),
+];
 
 /// When the next request is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,6 +47,8 @@ pub enum Pace {
 pub struct Plan {
     /// The listener of the proxy under test.
     pub target: SocketAddr,
+    /// Speaks TLS and accepts this certificate; plain HTTP without one.
+    pub trust: Option<Trust>,
     /// Connections held; at a fixed rate, the most requests in flight.
     pub connections: usize,
     /// Whole requests as bytes, sent in turn.
@@ -51,6 +68,7 @@ impl Plan {
     pub fn get(target: SocketAddr, path: &str) -> Self {
         Plan {
             target,
+            trust: None,
             connections: 64,
             requests: vec![request("GET", path, 0, false)],
             pace: Pace::Closed,
@@ -70,14 +88,11 @@ pub fn request(method: &str, path: &str, body: usize, close: bool) -> Vec<u8> {
             format!("Content-Type: application/octet-stream\r\nContent-Length: {bytes}\r\n")
         }
     };
-    let mut request = format!(
-        "{method} {path} HTTP/1.1\r\nHost: shop.example.com\r\n\
-         User-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0\r\n\
-         Accept: text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8\r\n\
-         Accept-Language: en-GB,en;q=0.7\r\nAccept-Encoding: gzip, deflate\r\n\
-         Cookie: session=5b1c0f6e2a7d4f39\r\n{length}{connection}\r\n"
-    )
-    .into_bytes();
+    let fields: String =
+        FIELDS.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+    let head =
+        format!("{method} {path} HTTP/1.1\r\nHost: {HOST}\r\n{fields}{length}{connection}\r\n");
+    let mut request = head.into_bytes();
     request.resize(request.len() + body, b'p');
     request
 }

@@ -2,6 +2,7 @@
 
 pub mod peers;
 pub mod tidegate;
+pub mod work;
 
 use std::fs::File;
 use std::io;

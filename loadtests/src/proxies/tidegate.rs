@@ -10,6 +10,7 @@ use std::process::Command;
 use tempfile::TempDir;
 
 use super::Process;
+use super::work::{GREEN_PERCENT, Work};
 use crate::admin::Admin;
 use crate::machine;
 
@@ -25,6 +26,8 @@ pub struct Setup {
     pub weights: Vec<(String, u32)>,
     /// Endpoints by version, with further keys of the version as TOML.
     pub versions: Vec<(String, Vec<SocketAddr>, String)>,
+    /// Further keys of the listener as TOML.
+    pub listener_keys: String,
     /// Further keys of the service as TOML.
     pub service_keys: String,
     /// Further tables as TOML.
@@ -40,9 +43,29 @@ impl Setup {
             workers,
             weights: names.iter().zip(weights).map(|(n, w)| ((*n).to_owned(), w)).collect(),
             versions: versions.map(|(n, a)| ((*n).to_owned(), a, String::new())).collect(),
+            listener_keys: String::new(),
             service_keys: String::new(),
             tables: String::new(),
         }
+    }
+
+    /// One worker for this work.
+    pub fn of(work: &Work<'_>) -> Self {
+        let weights = [100 - GREEN_PERCENT, GREEN_PERCENT];
+        let mut setup = Setup::blue_green(1, weights, [vec![work.blue], vec![work.green]]);
+        if let Some(shadow) = work.shadow {
+            setup.versions.push(("shadow".to_owned(), vec![shadow], String::new()));
+            // Answers tell which version they are of; all else must be equal.
+            setup.tables = format!(
+                "[service.{SERVICE}.shadow]\nversion = \"shadow\"\n\
+                 compare = {{ ignore = [\"header:x-backend\"] }}\n"
+            );
+        }
+        if let Some(certificate) = work.certificate {
+            let (chain, key) = (certificate.chain(), certificate.key());
+            setup.listener_keys = format!("tls = {{ cert = {chain:?}, key = {key:?} }}\n");
+        }
+        setup
     }
 
     /// The configuration file.
@@ -52,9 +75,10 @@ impl Setup {
         let mut text = format!(
             "[server]\nworkers = {}\n\n[admin]\naddress = \"{admin}\"\n\n[state]\ndir = \"state\"\n\n\
              [log]\nlevel = \"warn\"\naccess = false\n\n\
-             [[listener]]\nname = \"web\"\naddress = \"{listener}\"\n\n\
+             [[listener]]\nname = \"web\"\naddress = \"{listener}\"\n{}\n\
              [service.{SERVICE}]\nweights = {{ {} }}\n{}\n",
             self.workers,
+            self.listener_keys,
             weights.join(", "),
             self.service_keys
         );

@@ -5,20 +5,27 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::sample::{Load, Sample, Samples, Sampling};
+use super::subject::{Subject, Who};
 use super::{Context, memory};
 use crate::backend::Backends;
-use crate::client::{Generator, Pace, Plan, request};
-use crate::machine::{self, ProcessorWatch};
+use crate::certificate::Certificate;
+use crate::client::{Pace, Plan, h2load, request};
+use crate::machine;
 use crate::params;
-use crate::proxies::peers::{Peer, RunningPeer, Tuning, Upstreams};
-use crate::proxies::tidegate::{Setup, Tidegate};
+use crate::plot::{Bar, Panel};
+use crate::proxies::peers::Peer;
+use crate::proxies::work::{Tuning, VERSIONS, Work};
 use crate::report::{Report, Table, grouped, progress};
-use crate::stats::{Spread, Stats};
+
+/// Connections and streams of each in workloads over HTTP/2.
+const STREAMS: (usize, usize) = (8, 16);
+/// The peers against whom the targets are set.
+const RIVALS: [Peer; 2] = [Peer::Nginx, Peer::Haproxy];
 
 /// The values of `scenarios/baseline.toml`.
 #[derive(Debug, Deserialize)]
@@ -30,7 +37,7 @@ struct Params {
     connections: usize,
     foreign_limit: f64,
     redo: u32,
-    idle: Vec<usize>,
+    memory: Vec<memory::Params>,
     workload: Vec<Workload>,
 }
 
@@ -47,87 +54,45 @@ struct Workload {
     reconnect: bool,
     #[serde(default)]
     large: bool,
+    #[serde(default)]
+    tls: bool,
+    #[serde(default)]
+    http2: bool,
+    #[serde(default)]
+    mirror: bool,
     rate: Option<u32>,
     target_ratio: Option<f64>,
+    #[serde(default)]
+    target_tail: bool,
 }
 
 fn get() -> String {
     "GET".to_owned()
 }
 
-/// Who is measured.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Who {
-    /// The backend without a proxy: what load and backends could do at most.
-    Direct,
-    /// Tidegate.
-    Tidegate,
-    /// Another proxy.
-    Peer(Peer),
-}
-
-impl Who {
-    const ALL: [Who; 4] =
-        [Who::Direct, Who::Tidegate, Who::Peer(Peer::Nginx), Who::Peer(Peer::Haproxy)];
-
-    /// The name in tables and on the command line.
-    pub fn name(self) -> &'static str {
-        match self {
-            Who::Direct => "direct",
-            Who::Tidegate => "tidegate",
-            Who::Peer(peer) => peer.name(),
-        }
+impl Workload {
+    /// Who can take part, and whether with copies.
+    fn contenders(&self, whom: &[Who]) -> Vec<Contender> {
+        let able = |who: &&Who| match **who {
+            Who::Direct => !self.tls && !self.mirror,
+            who => !self.mirror || who.mirrors(),
+        };
+        let ways: &[bool] = if self.mirror { &[false, true] } else { &[false] };
+        let each = |who: Who| ways.iter().map(move |mirrored| Contender::new(who, *mirrored));
+        whom.iter().filter(able).copied().flat_map(each).collect()
     }
 
-    /// Starts it with one worker on a core of its own, 90 to blue and 10 to green.
-    pub fn start(
-        self,
-        context: &Context,
-        backends: &Backends,
-        tuning: Tuning,
-    ) -> io::Result<Subject> {
-        let (blue, green) = (backends.endpoint(0).address, backends.endpoint(1).address);
-        match self {
-            Who::Direct => Ok(Subject::Direct(blue)),
-            Who::Tidegate => {
-                let setup = Setup::blue_green(1, [90, 10], [vec![blue], vec![green]]);
-                Tidegate::start(&context.tidegate, &setup, true).map(Subject::Tidegate)
-            }
-            Who::Peer(peer) => {
-                let upstreams = Upstreams { blue: (blue, 90), green: (green, 10) };
-                peer.start(&upstreams, 1, tuning, true).map(Subject::Peer)
-            }
+    fn load(&self, to: SocketAddr, certificate: &Certificate, connections: usize) -> Load {
+        if self.http2 {
+            return Load::Streams(to, self.path.clone(), STREAMS.0, STREAMS.1);
         }
-    }
-}
-
-/// Something running that takes requests.
-pub enum Subject {
-    /// A backend.
-    Direct(SocketAddr),
-    /// Tidegate.
-    Tidegate(Tidegate),
-    /// Another proxy.
-    Peer(RunningPeer),
-}
-
-impl Subject {
-    /// Where it takes requests.
-    pub fn listener(&self) -> SocketAddr {
-        match self {
-            Subject::Direct(address) => *address,
-            Subject::Tidegate(tidegate) => tidegate.listener,
-            Subject::Peer(peer) => peer.listener,
-        }
-    }
-
-    /// Its processes; none for a backend, which lives in this one.
-    pub fn pids(&mut self) -> Vec<u32> {
-        match self {
-            Subject::Direct(_) => Vec::new(),
-            Subject::Tidegate(tidegate) => tidegate.process().pids(),
-            Subject::Peer(peer) => peer.process.pids(),
-        }
+        let mut plan = Plan::get(to, &self.path);
+        plan.requests = vec![request(&self.method, &self.path, self.body, self.reconnect)];
+        plan.trust = self.tls.then(|| certificate.trust());
+        plan.connections = connections;
+        plan.reconnect = self.reconnect;
+        plan.pace = self.rate.map_or(Pace::Closed, Pace::Rate);
+        Load::Plan(plan)
     }
 }
 
@@ -135,68 +100,95 @@ impl Subject {
 pub fn run(context: &Context) -> io::Result<Report> {
     let params: Params =
         params::read(include_str!("../../scenarios/baseline.toml"), &context.wishes)?;
-    let whom = whom(context)?;
-    machine::pin_to(machine::LOAD_CORE);
     let mut report = Report::new("baseline");
+    let whom = whom(context, &mut report)?;
+    let certificate = Certificate::make()?;
+    machine::pin_to(machine::LOAD_CORE);
     let mut figures = serde_json::Map::new();
-    for workload in &params.workload {
-        let results = measure(context, &params, workload, &whom)?;
+    for workload in chosen(context, &params)? {
+        if workload.http2 && !h2load::is_installed() {
+            report.note(format!(
+                "{}: skipped, {} is not installed",
+                workload.name,
+                h2load::PROGRAM
+            ));
+            continue;
+        }
+        let results = measure(context, &params, workload, &whom, &certificate)?;
         report.tables.push(table(workload, &results));
+        report.panels.push(panel(workload, &results));
         judge(workload, &results, &mut report);
         figures.insert(workload.name.clone(), json_of(&results));
     }
-    let memory = memory::measure(context, &params.idle, &whom, &mut report)?;
-    figures.insert("memory".to_owned(), memory);
-    let versions: Vec<Value> = Peer::ALL.iter().map(|peer| json!(peer.version())).collect();
-    figures.insert("peers".to_owned(), Value::Array(versions));
+    if context.workloads.is_empty() {
+        for held in &params.memory {
+            let certificate = held.tls.then_some(&certificate);
+            let found = memory::measure(context, held, certificate, &whom, &mut report)?;
+            figures.insert(held.name.clone(), found);
+        }
+    }
     report.figures = Value::Object(figures);
     machine::unpin();
     Ok(report)
 }
 
-fn whom(context: &Context) -> io::Result<Vec<Who>> {
-    if context.peers.is_empty() {
-        let installed = |who: &Who| match who {
-            Who::Direct => false,
-            Who::Tidegate => true,
-            Who::Peer(peer) => peer.version().is_some(),
-        };
-        return Ok(Who::ALL.into_iter().filter(installed).collect());
+fn chosen<'a>(context: &Context, params: &'a Params) -> io::Result<Vec<&'a Workload>> {
+    if context.workloads.is_empty() {
+        return Ok(params.workload.iter().collect());
     }
     let named = |name: &String| {
-        let found = Who::ALL.into_iter().find(|who| who.name() == name);
-        found.ok_or_else(|| io::Error::other(format!("there is no peer `{name}`")))
+        let found = params.workload.iter().find(|workload| workload.name == *name);
+        found.ok_or_else(|| io::Error::other(format!("there is no workload `{name}`")))
     };
-    context.peers.iter().map(named).collect()
+    context.workloads.iter().map(named).collect()
 }
 
-/// One sample of one proxy.
-struct Sample {
-    micros: f64,
-    core_use: f64,
-    resident: u64,
-    foreign: f64,
-    stats: Stats,
+/// Who is asked for; without a wish, Tidegate and every peer that is installed.
+fn whom(context: &Context, report: &mut Report) -> io::Result<Vec<Who>> {
+    let wished = |who: Who| match context.peers.is_empty() {
+        true => who != Who::Direct,
+        false => context.peers.iter().any(|name| name == who.name()),
+    };
+    if let Some(name) = context.peers.iter().find(|name| Who::all().all(|who| who.name() != **name))
+    {
+        return Err(io::Error::other(format!("there is no peer `{name}`")));
+    }
+    let mut whom = Vec::new();
+    for who in Who::all().filter(|who| wished(*who)) {
+        if let Who::Peer(peer) = who {
+            let Some(version) = peer.version() else {
+                report.note(format!("{}: skipped, it is not installed", peer.name()));
+                continue;
+            };
+            report.note(format!("{} {version}", peer.name()));
+        }
+        whom.push(who);
+    }
+    Ok(whom)
 }
 
-/// All samples of one proxy in one workload.
-struct Results {
+/// One way of taking part in a workload.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Contender {
     who: Who,
-    samples: Vec<Sample>,
+    mirrored: bool,
 }
 
-impl Results {
-    fn spread(&self, value: impl Fn(&Sample) -> f64) -> Spread {
-        Spread::of(self.samples.iter().map(value))
+impl Contender {
+    fn new(who: Who, mirrored: bool) -> Self {
+        Contender { who, mirrored }
     }
 
-    fn micros(&self) -> Spread {
-        self.spread(|sample| sample.micros)
+    fn label(self) -> String {
+        let name = self.who.name();
+        if self.mirrored { format!("{name}, mirrored") } else { name.to_owned() }
     }
+}
 
-    fn failed(&self) -> u64 {
-        self.samples.iter().map(|sample| sample.stats.failed()).sum()
-    }
+/// All samples of one contender in one workload.
+struct Results {
+    contender: Contender,
+    samples: Samples,
 }
 
 fn measure(
@@ -204,165 +196,182 @@ fn measure(
     params: &Params,
     workload: &Workload,
     whom: &[Who],
+    certificate: &Certificate,
 ) -> io::Result<Vec<Results>> {
-    let backends = Backends::start(&["blue", "green"])?;
-    let tuning = if workload.large { Tuning::Large } else { Tuning::Small };
-    let mut subjects = Vec::new();
-    for who in whom {
-        subjects.push(who.start(context, &backends, tuning)?);
+    let backends = Backends::start(&VERSIONS)?;
+    let mut work = Work::of(&backends);
+    work.tuning = if workload.large { Tuning::Large } else { Tuning::Small };
+    work.certificate = workload.tls.then_some(certificate);
+    let shadow = backends.endpoint(2).address;
+    let mut subjects: Vec<Subject> = Vec::new();
+    let mut results = Vec::new();
+    for contender in workload.contenders(whom) {
+        let work = Work { shadow: contender.mirrored.then_some(shadow), ..work };
+        subjects.push(contender.who.start(context, &work)?);
+        results.push(Results { contender, samples: Samples::default() });
     }
-    let mut results: Vec<Results> =
-        whom.iter().map(|who| Results { who: *who, samples: Vec::new() }).collect();
+    let Params { seconds, warmup, foreign_limit, redo, .. } = *params;
+    let sampling = Sampling { seconds, warmup, foreign_limit, redo };
     for round in 0..params.rounds {
-        for turn in 0..whom.len() {
-            let index = (round + turn) % whom.len();
-            let name = whom[index].name();
-            progress(&format!(
-                "{} round {} of {}: {name}",
-                workload.name,
-                round + 1,
-                params.rounds
-            ));
-            let sample = undisturbed(params, workload, &mut subjects[index])?;
-            results[index].samples.push(sample);
+        for turn in 0..subjects.len() {
+            let index = (round + turn) % subjects.len();
+            let (subject, result) = (&mut subjects[index], &mut results[index]);
+            let label = result.contender.label();
+            let (name, number) = (&workload.name, round + 1);
+            progress(&format!("{name} round {number} of {}: {label}", params.rounds));
+            let to = subject.listener();
+            let load = || workload.load(to, certificate, params.connections);
+            result.samples.0.push(sampling.undisturbed(&subject.pids(), load)?);
         }
     }
     Ok(results)
 }
 
-/// A sample during which others used little of the machine, or the least disturbed of the tries.
-fn undisturbed(params: &Params, workload: &Workload, subject: &mut Subject) -> io::Result<Sample> {
-    let mut best = sample(params, workload, subject)?;
-    for _ in 0..params.redo {
-        if best.foreign <= params.foreign_limit {
-            break;
-        }
-        let again = sample(params, workload, subject)?;
-        // Failures are never thrown away with a disturbed sample.
-        if again.foreign < best.foreign && best.stats.failed() == 0 {
-            best = again;
-        }
-    }
-    Ok(best)
-}
-
-fn sample(params: &Params, workload: &Workload, subject: &mut Subject) -> io::Result<Sample> {
-    let close = workload.reconnect;
-    let bytes = request(&workload.method, &workload.path, workload.body, close);
-    let mut plan = Plan::get(subject.listener(), &workload.path);
-    plan.requests = vec![bytes];
-    plan.connections = params.connections;
-    plan.reconnect = close;
-    plan.pace = workload.rate.map_or(Pace::Closed, Pace::Rate);
-    let pids = subject.pids();
-    let generator = Generator::start(plan)?;
-    std::thread::sleep(Duration::from_secs_f64(params.warmup));
-    let warmup = generator.cut()?;
-    let watch = ProcessorWatch::start(&pids);
-    std::thread::sleep(Duration::from_secs_f64(params.seconds));
-    let used = watch.stop();
-    let mut stats = generator.cut()?;
-    let resident = machine::resident_bytes(&pids);
-    let rest = generator.stop()?;
-    let micros = used.watched.as_secs_f64() * 1e6 / (stats.completed.max(1) as f64);
-    // The window's figures stand alone, but a failure counts whenever it happened.
-    for (why, count) in warmup.failures.into_iter().chain(rest.failures) {
-        *stats.failures.entry(why).or_default() += count;
-    }
-    let core_use = used.watched.as_secs_f64() / used.window.as_secs_f64();
-    Ok(Sample { micros, core_use, resident, foreign: used.foreign, stats })
-}
-
 fn table(workload: &Workload, results: &[Results]) -> Table {
-    let pace = workload.rate.map_or("closed loop".to_owned(), |rate| format!("{rate} req/s"));
+    let pace = match (workload.http2, workload.rate) {
+        (true, _) => format!("HTTP/2, {} connections with {} streams each", STREAMS.0, STREAMS.1),
+        (false, Some(rate)) => format!("{rate} req/s"),
+        (false, None) => "closed loop".to_owned(),
+    };
     let title = format!(
-        "{}: {} {}, {pace}; medians [min-max] of {} samples",
+        "{}: {} {}{}, {pace}; medians [min-max] of {} samples",
         workload.name,
         workload.method,
         workload.path,
-        results.first().map_or(0, |r| r.samples.len())
+        if workload.tls { " over TLS 1.3" } else { "" },
+        results.first().map_or(0, |result| result.samples.0.len())
     );
-    let columns = [
-        "peer",
-        "CPU us/req",
-        "of nginx",
-        "of haproxy",
-        "req/s",
-        "core",
-        "p50 us",
-        "p99 us",
-        "p99.9 us",
-        "RSS MB",
-        "foreign",
-        "failed",
-    ];
+    let mut columns = vec!["peer", "CPU us/req"];
+    match workload.mirror {
+        true => columns.push("of unmirrored"),
+        false => columns.extend(["of nginx", "of haproxy"]),
+    }
+    let rest = ["req/s", "core", "p50 us", "p99 us", "p99.9 us", "RSS MB", "foreign", "failed"];
+    columns.extend(rest);
     let mut table = Table::new(title, &columns);
+    let shown = |ratio: Option<f64>| ratio.map_or("-".to_owned(), |ratio| format!("{ratio:.2}"));
     for result in results {
-        let median = |value: &dyn Fn(&Sample) -> f64| result.spread(value).median;
-        let quantile = |q: f64| format!("{:.0}", median(&|s| s.stats.latency_micros(q)));
-        table.row([
-            result.who.name().to_owned(),
-            result.micros().text(2),
-            ratio_text(result, results, Peer::Nginx),
-            ratio_text(result, results, Peer::Haproxy),
-            grouped(median(&|s| s.stats.rate())),
-            format!("{:.2}", median(&|s| s.core_use)),
+        let samples = &result.samples;
+        let median = |value: fn(&Sample) -> f64| samples.spread(value).median;
+        let quantile = |q: f64| {
+            samples.latency(q).map_or("-".to_owned(), |found| format!("{:.0}", found.median))
+        };
+        let mut row = vec![result.contender.label(), samples.micros().text(2)];
+        match workload.mirror {
+            true => row.push(shown(ratio_of_mirrored(result, results))),
+            false => row.extend(RIVALS.map(|peer| shown(ratio(result, results, peer)))),
+        }
+        row.extend([
+            grouped(median(|s| s.stats.rate())),
+            format!("{:.2}", median(|s| s.core_use)),
             quantile(0.5),
             quantile(0.99),
             quantile(0.999),
-            format!("{:.1}", median(&|s| s.resident as f64) / 1e6),
-            format!("{:.2}", result.spread(|s| s.foreign).max),
-            result.failed().to_string(),
+            format!("{:.1}", median(|s| s.resident as f64) / 1e6),
+            format!("{:.2}", samples.spread(|s| s.foreign).max),
+            samples.failed().to_string(),
         ]);
+        table.row(row);
     }
     table
 }
 
-/// CPU per request as a share of a peer's; `None` when either was not measured.
-fn ratio(result: &Results, results: &[Results], peer: Peer) -> Option<f64> {
-    let other = results.iter().find(|other| other.who == Who::Peer(peer))?.micros().median;
-    (result.who != Who::Direct && other > 0.0).then(|| result.micros().median / other)
+fn panel(workload: &Workload, results: &[Results]) -> Panel {
+    let bar = |result: &Results| Bar {
+        label: result.contender.label(),
+        own: result.contender.who == Who::Tidegate,
+        value: result.samples.micros(),
+    };
+    let measured = results.iter().filter(|result| result.contender.who != Who::Direct);
+    Panel { title: workload.name.clone(), bars: measured.map(bar).collect() }
 }
 
-fn ratio_text(result: &Results, results: &[Results], peer: Peer) -> String {
-    ratio(result, results, peer).map_or("-".to_owned(), |ratio| format!("{ratio:.2}"))
+/// CPU per request as a share of a peer's; `None` when either was not measured.
+fn ratio(result: &Results, results: &[Results], peer: Peer) -> Option<f64> {
+    let rival = Contender::new(Who::Peer(peer), false);
+    share(result, results.iter().find(|other| other.contender == rival)?)
+}
+
+/// CPU per request as a share of what the same proxy needs without copies.
+fn ratio_of_mirrored(result: &Results, results: &[Results]) -> Option<f64> {
+    let plain = Contender::new(result.contender.who, false);
+    let plain = results.iter().find(|other| other.contender == plain)?;
+    share(result, plain).filter(|_| result.contender.mirrored)
+}
+
+fn share(result: &Results, other: &Results) -> Option<f64> {
+    let whole = other.samples.micros().median;
+    (result.contender.who != Who::Direct && whole > 0.0)
+        .then(|| result.samples.micros().median / whole)
 }
 
 fn judge(workload: &Workload, results: &[Results], report: &mut Report) {
-    let Some(own) = results.iter().find(|result| result.who == Who::Tidegate) else { return };
-    let failures: Vec<String> = own
-        .samples
-        .iter()
-        .filter(|sample| sample.stats.failed() > 0)
-        .map(|sample| sample.stats.failures_text())
-        .collect();
-    let found = if failures.is_empty() { "0 failed".to_owned() } else { failures.join("; ") };
     let name = &workload.name;
-    report.promise(format!("{name}: no request fails"), failures.is_empty(), found);
-    let ratios = Peer::ALL.into_iter().filter_map(|peer| ratio(own, results, peer));
-    if let (Some(target), Some(worst)) = (workload.target_ratio, ratios.reduce(f64::max)) {
-        let text = format!("{name}: CPU per request at most {target} of every peer's");
-        report.target(text, worst <= target, format!("{worst:.2}"));
+    let of = |mirrored| {
+        let own = Contender::new(Who::Tidegate, mirrored);
+        results.iter().find(|result| result.contender == own)
+    };
+    for own in [of(false), of(true)].into_iter().flatten() {
+        let text = format!("{}: no request fails", own.contender.label());
+        let found = own.samples.failures_text();
+        report.promise(format!("{name}: {text}"), own.samples.failed() == 0, found);
+    }
+    if workload.mirror {
+        judge_mirrored(workload, of(true), results, report);
+    } else if let Some(own) = of(false) {
+        judge_cost(workload, own, results, report);
+        judge_tail(workload, own, results, report);
+    }
+}
+
+/// Against the better of the rivals as far as a target is set, and against everybody.
+fn judge_cost(workload: &Workload, own: &Results, results: &[Results], report: &mut Report) {
+    let name = &workload.name;
+    let worst = |peers: &[Peer]| {
+        let ratios = peers.iter().filter_map(|peer| Some((ratio(own, results, *peer)?, *peer)));
+        ratios.max_by(|one, other| one.0.total_cmp(&other.0))
+    };
+    if let (Some(target), Some((found, rival))) = (workload.target_ratio, worst(&RIVALS)) {
+        let text = format!("{name}: CPU per request at most {target:.2} of the better rival's");
+        report.target(text, found <= target, format!("{found:.2} of {}'s", rival.name()));
+    }
+    if let Some((found, best)) = worst(&Peer::ALL) {
+        let text = format!("{name}: no peer spends less CPU per request");
+        report.target(text, found <= 1.0, format!("{found:.2} of {}'s", best.name()));
+    }
+}
+
+fn judge_tail(workload: &Workload, own: &Results, results: &[Results], report: &mut Report) {
+    let tail = |result: &Results| Some(result.samples.latency(0.999)?.median);
+    let others = results.iter().filter(|other| matches!(other.contender.who, Who::Peer(_)));
+    let best = others.filter_map(tail).reduce(f64::min);
+    if let (true, Some(own), Some(best)) = (workload.target_tail, tail(own), best) {
+        let text = format!("{}: p99.9 not above the best peer's", workload.name);
+        report.target(text, own <= best, format!("{own:.0} us, the best peer's {best:.0} us"));
+    }
+}
+
+fn judge_mirrored(
+    workload: &Workload,
+    own: Option<&Results>,
+    results: &[Results],
+    report: &mut Report,
+) {
+    let found = own.and_then(|own| ratio_of_mirrored(own, results));
+    if let (Some(target), Some(found)) = (workload.target_ratio, found) {
+        let name = &workload.name;
+        let text = format!("{name}: CPU per request at most {target:.2} of the unmirrored cost");
+        report.target(text, found <= target, format!("{found:.2}"));
     }
 }
 
 fn json_of(results: &[Results]) -> Value {
-    let spread = |s: Spread| json!({"median": s.median, "min": s.min, "max": s.max});
     let one = |result: &Results| {
-        let quantile = |q: f64| spread(result.spread(|s| s.stats.latency_micros(q)));
-        let figures = json!({
-            "cpu_us_per_request": spread(result.micros()),
-            "of_nginx": ratio(result, results, Peer::Nginx),
-            "of_haproxy": ratio(result, results, Peer::Haproxy),
-            "requests_per_second": spread(result.spread(|s| s.stats.rate())),
-            "p50_us": quantile(0.5),
-            "p99_us": quantile(0.99),
-            "p999_us": quantile(0.999),
-            "rss_bytes": spread(result.spread(|s| s.resident as f64)),
-            "foreign": spread(result.spread(|s| s.foreign)),
-            "failed": result.failed(),
-        });
-        (result.who.name().to_owned(), figures)
+        let mut figures = result.samples.json();
+        figures["of_nginx"] = json!(ratio(result, results, Peer::Nginx));
+        figures["of_haproxy"] = json!(ratio(result, results, Peer::Haproxy));
+        figures["of_unmirrored"] = json!(ratio_of_mirrored(result, results));
+        (result.contender.label(), figures)
     };
     Value::Object(results.iter().map(one).collect())
 }

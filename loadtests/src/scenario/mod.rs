@@ -10,10 +10,12 @@ mod kills;
 mod memory;
 mod ramp;
 mod reload;
+mod sample;
 mod shadow;
 mod smoke;
 mod soak;
 mod sticky;
+mod subject;
 
 use std::io;
 use std::path::PathBuf;
@@ -33,13 +35,15 @@ pub struct Context {
     pub wishes: Wishes,
     /// Whom the baseline compares, by name; empty for all that are installed.
     pub peers: Vec<String>,
+    /// Which workloads the baseline measures, by name; empty for all of them and the memory.
+    pub workloads: Vec<String>,
 }
 
 /// A scenario's name on the command line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 #[value(rename_all = "snake_case")]
 pub enum Scenario {
-    /// CPU per request, rate, latency and memory beside nginx and haproxy.
+    /// CPU per request, rate, latency and memory beside the other proxies that are installed.
     Baseline,
     /// 60 cutovers under saturating load: none served by the old version after the answer.
     CutoverUnderLoad,

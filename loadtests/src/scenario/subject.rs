@@ -1,0 +1,86 @@
+//! Who takes part in a comparison, and how is each started?
+
+use std::io;
+use std::net::SocketAddr;
+
+use super::Context;
+use crate::proxies::peers::{Peer, RunningPeer};
+use crate::proxies::tidegate::{Setup, Tidegate};
+use crate::proxies::work::Work;
+
+/// Who is measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Who {
+    /// The backend without a proxy: what load and backends could do at most.
+    Direct,
+    /// Tidegate.
+    Tidegate,
+    /// Another proxy.
+    Peer(Peer),
+}
+
+impl Who {
+    /// All, in the order in which they are shown.
+    pub fn all() -> impl Iterator<Item = Who> {
+        [Who::Direct, Who::Tidegate].into_iter().chain(Peer::ALL.into_iter().map(Who::Peer))
+    }
+
+    /// The name in tables and on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Who::Direct => "direct",
+            Who::Tidegate => "tidegate",
+            Who::Peer(peer) => peer.name(),
+        }
+    }
+
+    /// Whether it can send a copy of every request to a shadow.
+    pub fn mirrors(self) -> bool {
+        match self {
+            Who::Direct => false,
+            Who::Tidegate => true,
+            Who::Peer(peer) => peer.mirrors(),
+        }
+    }
+
+    /// Starts it with one worker on a core of its own.
+    pub fn start(self, context: &Context, work: &Work<'_>) -> io::Result<Subject> {
+        match self {
+            Who::Direct => Ok(Subject::Direct(work.blue)),
+            Who::Tidegate => {
+                Tidegate::start(&context.tidegate, &Setup::of(work), true).map(Subject::Tidegate)
+            }
+            Who::Peer(peer) => peer.start(work, true).map(Subject::Peer),
+        }
+    }
+}
+
+/// Something running that takes requests.
+pub enum Subject {
+    /// A backend.
+    Direct(SocketAddr),
+    /// Tidegate.
+    Tidegate(Tidegate),
+    /// Another proxy.
+    Peer(RunningPeer),
+}
+
+impl Subject {
+    /// Where it takes requests.
+    pub fn listener(&self) -> SocketAddr {
+        match self {
+            Subject::Direct(address) => *address,
+            Subject::Tidegate(tidegate) => tidegate.listener,
+            Subject::Peer(peer) => peer.listener,
+        }
+    }
+
+    /// Its processes; none for a backend, which lives in this one.
+    pub fn pids(&mut self) -> Vec<u32> {
+        match self {
+            Subject::Direct(_) => Vec::new(),
+            Subject::Tidegate(tidegate) => tidegate.process().pids(),
+            Subject::Peer(peer) => peer.process.pids(),
+        }
+    }
+}

@@ -139,7 +139,7 @@ impl<T: DeserializeOwned> FromRequest<AdminState> for JsonBody<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, _: &AdminState) -> Result<Self, Problem> {
-        let bytes = read(request.into_body()).await?;
+        let bytes = read_whole(request.into_body()).await?;
         if bytes.is_empty() {
             return Err(Problem::malformed("a JSON body is required"));
         }
@@ -151,7 +151,7 @@ impl<T: DeserializeOwned + Default> FromRequest<AdminState> for OptionalBody<T> 
     type Rejection = Problem;
 
     async fn from_request(request: Request, _: &AdminState) -> Result<Self, Problem> {
-        let bytes = read(request.into_body()).await?;
+        let bytes = read_whole(request.into_body()).await?;
         match bytes.trim_ascii().is_empty() {
             true => Ok(Self(T::default())),
             false => parse(&bytes).map(Self),
@@ -160,7 +160,7 @@ impl<T: DeserializeOwned + Default> FromRequest<AdminState> for OptionalBody<T> 
 }
 
 /// The whole body, if it is small and arrives in time.
-async fn read(body: Body) -> Result<Bytes, Problem> {
+pub async fn read_whole(body: Body) -> Result<Bytes, Problem> {
     let whole = Limited::new(body, ADMIN_BODY_BYTES_MAX).collect();
     let late = |_| Problem::slow(format!("the body did not arrive within {BODY_WAIT:?}"));
     let whole = tokio::time::timeout(BODY_WAIT, whole).await.map_err(late)?;

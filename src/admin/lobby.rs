@@ -15,6 +15,8 @@ pub struct Lobby {
     permits: Arc<Semaphore>,
     /// In the order in which they came.
     seats: Arc<Mutex<VecDeque<Weak<Visit>>>>,
+    /// Told whenever a request has its answer: its connection may have to go now.
+    answered: Arc<Notify>,
 }
 
 /// One connection.
@@ -23,27 +25,32 @@ pub struct Visit {
     /// Requests that were let in and have no answer yet.
     served: AtomicUsize,
     leave: Notify,
+    answered: Arc<Notify>,
     _permit: OwnedSemaphorePermit,
 }
 
 impl Lobby {
     /// A lobby with so many places.
     pub fn new(places: usize) -> Self {
-        Self { permits: Arc::new(Semaphore::new(places)), seats: Arc::default() }
+        let permits = Arc::new(Semaphore::new(places));
+        Self { permits, seats: Arc::default(), answered: Arc::default() }
     }
 
     /// A place; the longest visit that is not being served ends for it if there is none. Waits while
     /// everybody is being served. `None` never comes: nobody closes the semaphore.
     pub async fn enter(&self) -> Option<Arc<Visit>> {
-        let permit = match self.permits.clone().try_acquire_owned() {
-            Ok(permit) => permit,
-            Err(_) => {
-                self.make_room();
-                self.permits.clone().acquire_owned().await.ok()?
+        let permit = loop {
+            if let Ok(permit) = self.permits.clone().try_acquire_owned() {
+                break permit;
+            }
+            self.make_room();
+            tokio::select! {
+                permit = self.permits.clone().acquire_owned() => break permit.ok()?,
+                () = self.answered.notified() => {}
             }
         };
-        let (served, leave) = (AtomicUsize::new(0), Notify::new());
-        let visit = Arc::new(Visit { served, leave, _permit: permit });
+        let (served, leave, answered) = (AtomicUsize::new(0), Notify::new(), self.answered.clone());
+        let visit = Arc::new(Visit { served, leave, answered, _permit: permit });
         let mut seats = self.seats.lock().unwrap_or_else(PoisonError::into_inner);
         seats.retain(|seat| seat.strong_count() > 0);
         seats.push_back(Arc::downgrade(&visit));
@@ -79,6 +86,8 @@ pub struct Served(Arc<Visit>);
 impl Drop for Served {
     fn drop(&mut self) {
         self.0.served.fetch_sub(1, Ordering::Relaxed);
+        // Kept for who waits next if nobody does: one look too many costs nothing.
+        self.0.answered.notify_one();
     }
 }
 
@@ -104,13 +113,16 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_is_served_stays() {
+    async fn who_is_served_stays_until_the_answer() {
         let lobby = Lobby::new(1);
         let visit = lobby.enter().await.unwrap();
         let served = visit.serve();
         let mut next = std::pin::pin!(lobby.enter());
         assert!(futures_util::poll!(next.as_mut()).is_pending());
-        drop((served, visit));
+        drop(served);
+        assert!(futures_util::poll!(next.as_mut()).is_pending());
+        visit.must_leave().await;
+        drop(visit);
         next.await.unwrap();
     }
 }

@@ -29,6 +29,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use axum::Router;
+use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::{HeaderValue, Method, Uri, header};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
@@ -37,7 +38,8 @@ use axum::routing::{get, post, put};
 use futures_util::future::BoxFuture;
 use tokio::sync::watch;
 
-use self::auth::{Entrance, Guard, Tokens};
+use self::auth::{Caller, Entrance, Guard, Tokens};
+use self::extract::read_whole;
 use self::lobby::Visit;
 use self::problem::Problem;
 pub use self::server::{Bound, bind, serve};
@@ -134,24 +136,30 @@ pub fn router(state: AdminState) -> Router {
 }
 
 /// Lets in who may call, and marks answers as nothing to keep or to guess about.
-async fn admit(State(state): State<AdminState>, mut request: Request, next: Next) -> Response {
+async fn admit(State(state): State<AdminState>, request: Request, next: Next) -> Response {
     // Without an entrance nobody has said where we are: the strictest is assumed.
     let strictest = Entrance::Tcp(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0));
     let entrance = request.extensions().get::<Entrance>().copied().unwrap_or(strictest);
     let admitted = state.guard.admit(entrance, request.uri(), request.headers());
-    let mut response = match admitted {
-        Ok(caller) => {
-            request.extensions_mut().insert(caller);
-            let visit = request.extensions().get::<Arc<Visit>>().cloned();
-            let _served = visit.as_ref().map(Visit::serve);
-            next.run(request).await
-        }
-        Err(problem) => problem.into_response(),
+    let admitted = match admitted {
+        Ok(caller) => serve_call(caller, request, next).await,
+        Err(problem) => Err(problem),
     };
+    let mut response = admitted.unwrap_or_else(Problem::into_response);
     let headers = response.headers_mut();
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     response
+}
+
+/// Serves a call once its body is there: who is still sending is a visitor that may have to go.
+async fn serve_call(caller: Caller, request: Request, next: Next) -> Result<Response, Problem> {
+    let (mut parts, body) = request.into_parts();
+    let body = read_whole(body).await?;
+    parts.extensions.insert(caller);
+    let visit = parts.extensions.get::<Arc<Visit>>().cloned();
+    let _served = visit.as_ref().map(Visit::serve);
+    Ok(next.run(Request::from_parts(parts, Body::from(body))).await)
 }
 
 /// Runs what may change something in a task of its own: a caller who hangs up drops the answer, and

@@ -72,6 +72,8 @@ mod tests {
 
     /// Fields by name and value.
     type Pairs = &'static [(&'static str, &'static str)];
+    /// A content type, a head, trailers, and what they say: the status, and the failure in HTTP.
+    type Case = (&'static str, Pairs, Pairs, Option<u8>, Option<u16>);
 
     fn outcome(kind: &str, head: Pairs, trailers: Pairs) -> Outcome {
         let mut answer = ResponseHead::new();
@@ -92,19 +94,19 @@ mod tests {
 
     #[test]
     fn the_status_stands_in_the_trailers_or_in_a_head_without_a_body() {
-        let grpc = "application/grpc+proto";
-        let cases: &[(&str, Pairs, Pairs, Option<u8>, Option<u16>)] = &[
-            (grpc, &[], &[("grpc-status", "0")], Some(0), None),
-            (grpc, &[], &[("Grpc-Status", "14")], Some(14), Some(503)),
-            (grpc, &[("grpc-status", "4")], &[], Some(4), Some(504)),
-            (grpc, &[("grpc-status", "4")], &[("grpc-status", "0")], Some(4), Some(504)),
-            (grpc, &[], &[], Some(2), Some(500)),
-            (grpc, &[], &[("grpc-status", "17")], Some(2), Some(500)),
-            (grpc, &[], &[("grpc-status", "-1")], Some(2), Some(500)),
-            (grpc, &[], &[("grpc-status", "5")], Some(5), None),
+        const GRPC: &str = "application/grpc+proto";
+        const CASES: &[Case] = &[
+            (GRPC, &[], &[("grpc-status", "0")], Some(0), None),
+            (GRPC, &[], &[("Grpc-Status", "14")], Some(14), Some(503)),
+            (GRPC, &[("grpc-status", "4")], &[], Some(4), Some(504)),
+            (GRPC, &[("grpc-status", "4")], &[("grpc-status", "0")], Some(4), Some(504)),
+            (GRPC, &[], &[], Some(2), Some(500)),
+            (GRPC, &[], &[("grpc-status", "17")], Some(2), Some(500)),
+            (GRPC, &[], &[("grpc-status", "-1")], Some(2), Some(500)),
+            (GRPC, &[], &[("grpc-status", "5")], Some(5), None),
             ("application/json", &[], &[("grpc-status", "13")], None, None),
         ];
-        for (kind, head, trailers, status, failure) in cases {
+        for (kind, head, trailers, status, failure) in CASES {
             let found = outcome(kind, head, trailers);
             assert_eq!(found.status(), *status, "{kind} {head:?} {trailers:?}");
             assert_eq!(found.failure(), *failure, "{kind} {head:?} {trailers:?}");

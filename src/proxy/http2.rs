@@ -327,20 +327,48 @@ struct StreamBody {
     ended: bool,
     received: u64,
     max: u64,
+    /// The length that its head declared.
+    declared: Option<u64>,
 }
 
 impl StreamBody {
     fn new(incoming: Incoming, max: Option<u64>) -> Self {
         let (data, trailers) = (Bytes::new(), Fields::default());
-        let max = max.unwrap_or(u64::MAX);
-        Self { incoming, data, trailers, ended: false, received: 0, max }
+        let (max, declared) = (max.unwrap_or(u64::MAX), incoming.size_hint().exact());
+        Self { incoming, data, trailers, ended: false, received: 0, max, declared }
+    }
+
+    /// Whether what is there may be given on. The last piece of a declared length waits for the end:
+    /// a body that goes on behind it is refused, and must not have looked whole to anybody.
+    fn is_settled(&self) -> bool {
+        !self.data.is_empty() && (self.ended || self.declared != Some(self.received))
+    }
+
+    fn take(&mut self, frame: Frame<Bytes>) -> Result<(), ClientFault> {
+        match frame.into_data() {
+            Ok(data) => {
+                self.received += data.len() as u64;
+                if self.received > self.max {
+                    return Err(ClientFault::TooLarge);
+                }
+                if !data.is_empty() {
+                    self.data = data;
+                }
+            }
+            Err(frame) => {
+                for (name, value) in frame.trailers_ref().into_iter().flatten() {
+                    self.trailers.push(name.as_str().as_bytes(), value.as_bytes());
+                }
+            }
+        }
+        Ok(())
     }
 }
 
 impl BodySource for StreamBody {
     fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Result<Progress, ClientFault>> {
         loop {
-            if !self.data.is_empty() {
+            if self.is_settled() {
                 return Poll::Ready(Ok(Progress::Data));
             }
             if self.ended {
@@ -349,26 +377,14 @@ impl BodySource for StreamBody {
             match ready!(Pin::new(&mut self.incoming).poll_frame(cx)) {
                 None => self.ended = true,
                 Some(Err(_)) => return Poll::Ready(Err(ClientFault::Gone)),
-                Some(Ok(frame)) => match frame.into_data() {
-                    Ok(data) => {
-                        self.received += data.len() as u64;
-                        if self.received > self.max {
-                            return Poll::Ready(Err(ClientFault::TooLarge));
-                        }
-                        self.data = data;
-                    }
-                    Err(frame) => {
-                        for (name, value) in frame.trailers_ref().into_iter().flatten() {
-                            self.trailers.push(name.as_str().as_bytes(), value.as_bytes());
-                        }
-                    }
-                },
+                Some(Ok(frame)) => self.take(frame)?,
             }
         }
     }
 
     fn data(&self) -> &[u8] {
-        &self.data
+        // What waits for the end is still to come, as far as anybody is concerned.
+        if self.is_settled() { &self.data } else { &[] }
     }
 
     fn consume(&mut self, count: usize) {

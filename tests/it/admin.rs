@@ -20,8 +20,10 @@ async fn crowd(rig: &Rig, count: usize, bytes: &[u8]) -> Vec<Client> {
 #[tokio::test(flavor = "multi_thread")]
 async fn who_asks_for_nothing_keeps_nobody_out() {
     let rig = Rig::build().version("blue", says("blue")).start().await;
-    let slow: [&[u8]; 3] = [b"", b"GET /v1/status HTTP/1.1\r\nHost: loc", b"G"];
-    for bytes in slow {
+    let begun =
+        "PUT /v1/services/shop/weights HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n{";
+    for bytes in ["", "GET /v1/status HTTP/1.1\r\nHost: loc", begun] {
+        let bytes = bytes.as_bytes();
         let crowd = crowd(&rig, 2 * ADMIN_CONNECTIONS_MAX, bytes).await;
         for _ in 0..3 {
             // Long before a slow head is given up.

@@ -9,7 +9,9 @@ use tokio::net::TcpListener;
 use tokio::sync::Notify;
 
 use crate::rig::{Builder, H2Client, H2Version, Identity, Rig, connect_tls, fed, says, text};
-use crate::suite::frames::{ACK, GOAWAY, HEADERS, Op, PING, RST_STREAM, frame, written};
+use crate::suite::frames::{
+    ACK, DATA, END_STREAM, GOAWAY, HEADERS, Op, PING, PREFACE, RST_STREAM, frame, written,
+};
 
 fn tls(builder: Builder) -> Builder {
     builder
@@ -509,6 +511,32 @@ async fn a_flood_is_told_from_a_mistake() {
     rig.finish().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_that_goes_on_behind_its_length_never_looks_whole() {
+    let rig = tls(Rig::build().version("blue", says("blue"))).start().await;
+    let mut stream = connect_tls(rig.web, Some("a.test"), &[b"h2"]).await;
+    let begun = |id| [Op::Post(id, false, &[("content-length", "2")]), Op::Data(id, false, "hi")];
+    stream.write_all(&written(&begun(1), 0)).await.unwrap();
+    rig.until("it has begun", || async { in_flight(&rig).await == 1.0 }).await;
+    let mut out = Vec::new();
+    frame(&mut out, DATA, END_STREAM, 1, b"x");
+    stream.write_all(&out).await.unwrap();
+    rig.until("it is over", || async { in_flight(&rig).await == 0.0 }).await;
+    assert_eq!(rig.version("blue").requests(), 0);
+
+    let mut out = written(&begun(3), 0);
+    out.drain(..PREFACE.len());
+    stream.write_all(&out).await.unwrap();
+    rig.until("another has begun", || async { in_flight(&rig).await == 1.0 }).await;
+    out.clear();
+    frame(&mut out, DATA, END_STREAM, 3, b"");
+    stream.write_all(&out).await.unwrap();
+    rig.until("it is whole", || async { rig.version("blue").requests() == 1 }).await;
+    drop(stream);
+    rig.until("nothing is in flight", || async { in_flight(&rig).await == 0.0 }).await;
+    rig.finish().await;
+}
+
 /// The length of the next frame's payload.
 async fn length(stream: &mut (impl AsyncReadExt + Unpin)) -> Option<usize> {
     let mut bytes = [0; 4];
@@ -539,7 +567,7 @@ async fn a_drain_says_goodbye_twice_and_finishes_what_came_between() {
                 // What was on its way when the first goodbye was said is served too.
                 if !goodbyes.is_empty() {
                     out = written(&[Op::Get(3, true, &[])], 0);
-                    out.drain(..crate::suite::frames::PREFACE.len() + 9 + 6);
+                    out.drain(..PREFACE.len() + 9 + 6);
                 }
                 frame(&mut out, PING, ACK, 0, &payload);
             }

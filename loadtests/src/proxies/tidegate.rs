@@ -142,6 +142,17 @@ impl Tidegate {
         &mut self.process
     }
 
+    /// Copies sent to the shadow, by what became of them; copies that could not be sent are among them.
+    pub fn copies(&self) -> io::Result<Vec<(&'static str, f64)>> {
+        let metrics = self.admin.metrics()?;
+        let outcomes = ["matched", "mismatched", "failed", "dropped", "skipped"];
+        let count = |outcome| {
+            let labels = [("service", SERVICE), ("outcome", outcome)];
+            (outcome, metrics.sum("tidegate_shadow_requests_total", &labels))
+        };
+        Ok(outcomes.into_iter().map(count).collect())
+    }
+
     /// Starts it again over the same file and state, after it was killed.
     pub fn restart(&mut self) -> io::Result<()> {
         self.process = launch(&self.binary, self.home.path(), self.admin, self.pinned)?;

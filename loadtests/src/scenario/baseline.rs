@@ -189,6 +189,8 @@ impl Contender {
 struct Results {
     contender: Contender,
     samples: Samples,
+    /// What became of Tidegate's copies.
+    copies: Vec<(&'static str, f64)>,
 }
 
 fn measure(
@@ -208,7 +210,7 @@ fn measure(
     for contender in workload.contenders(whom) {
         let work = Work { shadow: contender.mirrored.then_some(shadow), ..work };
         subjects.push(contender.who.start(context, &work)?);
-        results.push(Results { contender, samples: Samples::default() });
+        results.push(Results { contender, samples: Samples::default(), copies: Vec::new() });
     }
     let Params { seconds, warmup, foreign_limit, redo, .. } = *params;
     let sampling = Sampling { seconds, warmup, foreign_limit, redo };
@@ -222,6 +224,11 @@ fn measure(
             let to = subject.listener();
             let load = || workload.load(to, certificate, params.connections);
             result.samples.0.push(sampling.undisturbed(&subject.pids(), load)?);
+        }
+    }
+    for (subject, result) in subjects.iter().zip(&mut results) {
+        if let (Subject::Tidegate(tidegate), true) = (subject, result.contender.mirrored) {
+            result.copies = tidegate.copies()?;
         }
     }
     Ok(results)
@@ -351,18 +358,30 @@ fn judge_tail(workload: &Workload, own: &Results, results: &[Results], report: &
     }
 }
 
+/// Copies that were dropped cost nothing: they must be few for the cost to mean anything.
 fn judge_mirrored(
     workload: &Workload,
     own: Option<&Results>,
     results: &[Results],
     report: &mut Report,
 ) {
-    let found = own.and_then(|own| ratio_of_mirrored(own, results));
-    if let (Some(target), Some(found)) = (workload.target_ratio, found) {
-        let name = &workload.name;
+    let name = &workload.name;
+    let Some(own) = own else { return };
+    if let (Some(target), Some(found)) = (workload.target_ratio, ratio_of_mirrored(own, results)) {
         let text = format!("{name}: CPU per request at most {target:.2} of the unmirrored cost");
         report.target(text, found <= target, format!("{found:.2}"));
     }
+    let all: f64 = own.copies.iter().map(|(_, count)| count).sum();
+    let matched = own.copies.iter().find(|(outcome, _)| *outcome == "matched");
+    let share = matched.map_or(0.0, |(_, count)| count / all.max(1.0));
+    let told: Vec<String> = own
+        .copies
+        .iter()
+        .filter(|(_, count)| *count > 0.0)
+        .map(|(outcome, count)| format!("{} {outcome}", grouped(*count)))
+        .collect();
+    let text = format!("{name}: at least 99 % of the copies are sent, compared and found equal");
+    report.target(text, share >= 0.99, told.join(", "));
 }
 
 fn json_of(results: &[Results]) -> Value {

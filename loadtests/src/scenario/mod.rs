@@ -6,8 +6,10 @@
 mod baseline;
 mod cutover;
 mod flapping;
+mod growth;
 mod kills;
 mod memory;
+mod overload;
 mod ramp;
 mod reload;
 mod sample;
@@ -59,6 +61,10 @@ pub enum Scenario {
     StickyCohorts,
     /// `kill -9` during a storm of writes: no acknowledged one is lost.
     KillStorm,
+    /// Cost against the number of routes, versions, endpoints, connections, workers and reloads.
+    Growth,
+    /// Three times what the proxy can serve: goodput, latency of the admitted, recovery, memory.
+    Overload,
     /// A short mix of everything, for every change of the code.
     Smoke,
     /// Hostile clients beside honest ones: nobody honest sees an error, memory stays flat.
@@ -66,7 +72,7 @@ pub enum Scenario {
 }
 
 /// The scenarios of `all`, in order.
-pub const ALL: [Scenario; 8] = [
+pub const ALL: [Scenario; 10] = [
     Scenario::Baseline,
     Scenario::CutoverUnderLoad,
     Scenario::ReloadStorm,
@@ -75,6 +81,8 @@ pub const ALL: [Scenario; 8] = [
     Scenario::CanaryRamp,
     Scenario::StickyCohorts,
     Scenario::KillStorm,
+    Scenario::Growth,
+    Scenario::Overload,
 ];
 
 impl Scenario {
@@ -99,6 +107,8 @@ impl Scenario {
             Scenario::CanaryRamp => ramp::run(context),
             Scenario::StickyCohorts => sticky::run(context),
             Scenario::KillStorm => kills::run(context),
+            Scenario::Growth => growth::run(context),
+            Scenario::Overload => overload::run(context),
             Scenario::Smoke => smoke::run(context),
             Scenario::Soak => soak::run(context),
         }

@@ -141,17 +141,6 @@ impl Case {
     fn p99(&self) -> Spread {
         Spread::of(self.windows.iter().map(|window| window.latency_micros(0.99)))
     }
-
-    /// Copies by outcome.
-    fn copies(&self) -> io::Result<Vec<(&'static str, f64)>> {
-        let metrics = self.tidegate.admin.metrics()?;
-        let outcomes = ["matched", "mismatched", "failed", "dropped", "skipped"];
-        let count = |outcome| {
-            let labels = [("service", SERVICE), ("outcome", outcome)];
-            (outcome, metrics.sum("tidegate_shadow_requests_total", &labels))
-        };
-        Ok(outcomes.into_iter().map(count).collect())
-    }
 }
 
 /// Runs the scenario.
@@ -184,7 +173,7 @@ fn judge(params: &Params, cases: &[Case], report: &mut Report) -> io::Result<()>
     let mut figures = serde_json::Map::new();
     let plain = &cases[0];
     for case in cases {
-        let copies = case.copies()?;
+        let copies = case.tidegate.copies()?;
         let shown = copies.iter().filter(|(_, count)| *count > 0.0);
         let shown: Vec<String> =
             shown.map(|(outcome, count)| format!("{} {outcome}", grouped(*count))).collect();

@@ -1,0 +1,218 @@
+//! Along which axes is growth measured, and what runs at each size?
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::Params;
+use crate::backend::Backends;
+use crate::client::{Pace, Plan};
+use crate::machine;
+use crate::proxies::tidegate::{SERVICE, Setup, Tidegate};
+use crate::report::grouped;
+use crate::scenario::Context;
+use crate::scenario::sample::Samples;
+
+const PATH: &str = "/bytes/1024";
+
+/// One axis with a running Tidegate for each size.
+pub struct Axis {
+    /// What it is called in promises and figures.
+    pub name: &'static str,
+    /// What its sizes count.
+    pub column: &'static str,
+    /// What its table shows.
+    pub title: String,
+    /// From the least size to the greatest.
+    pub cases: Vec<Case>,
+    _backends: Backends,
+}
+
+impl Axis {
+    /// CPU per request of a case as a share of the first one's.
+    pub fn ratio(&self, case: &Case) -> f64 {
+        let first = self.cases.first().map_or(0.0, |first| first.samples.micros().median);
+        case.samples.micros().median / first.max(f64::MIN_POSITIVE)
+    }
+}
+
+/// One size.
+pub struct Case {
+    /// The size, for people.
+    pub label: String,
+    /// What runs.
+    pub tidegate: Tidegate,
+    /// What it is asked.
+    pub plan: Plan,
+    /// What is published meanwhile.
+    pub publishing: Option<Publishing>,
+    /// Revisions published a second, by sample.
+    pub published: Vec<f64>,
+    /// What was seen.
+    pub samples: Samples,
+}
+
+impl Case {
+    fn start(context: &Context, label: String, setup: &Setup, pinned: bool) -> io::Result<Self> {
+        let tidegate = Tidegate::start(&context.tidegate, setup, pinned)?;
+        let plan = Plan::get(tidegate.listener, PATH);
+        let (publishing, published) = (None, Vec::new());
+        Ok(Case { label, tidegate, plan, publishing, published, samples: Samples::default() })
+    }
+}
+
+/// A file that is edited again and again.
+pub struct Publishing {
+    /// The file.
+    pub setup: Setup,
+    /// How often.
+    pub every: Duration,
+}
+
+/// What builds an axis.
+type Build = fn(&Context, &Params) -> io::Result<Axis>;
+
+/// All axes, in the order in which they are measured.
+pub const ALL: [Build; 7] =
+    [routes, versions, endpoints, connections, workers, reloads, publications];
+
+fn routes(context: &Context, params: &Params) -> io::Result<Axis> {
+    let backends = Backends::start(&["blue"])?;
+    let blue = backends.endpoint(0).address;
+    let mut cases = Vec::new();
+    for count in &params.routes {
+        let setup = many_routes(*count, blue);
+        let mut case = Case::start(context, grouped(*count as f64), &setup, true)?;
+        case.plan = to_last_route(&case, *count, params);
+        cases.push(case);
+    }
+    let title = "Routes, requests to the last one, closed loop".to_owned();
+    Ok(Axis { name: "routes", column: "routes", title, cases, _backends: backends })
+}
+
+/// That many routes by path prefix, and the one for everything else that every setup has.
+pub fn many_routes(count: usize, endpoint: SocketAddr) -> Setup {
+    let mut setup = Setup::blue_green(1, [100, 0], [vec![endpoint], Vec::new()]);
+    setup.tables = (0..count)
+        .map(|number| {
+            format!("[[route]]\npath = \"{}\"\nservice = \"{SERVICE}\"\n", prefix(number))
+        })
+        .collect();
+    setup
+}
+
+/// All are of the same length: what is compared is the number of routes.
+fn prefix(number: usize) -> String {
+    format!("/api/v1/things{number:05}")
+}
+
+fn to_last_route(case: &Case, count: usize, params: &Params) -> Plan {
+    let path = prefix(count.saturating_sub(1)) + "/list";
+    let mut plan = Plan::get(case.tidegate.listener, &path);
+    plan.connections = params.connections;
+    plan
+}
+
+fn versions(context: &Context, params: &Params) -> io::Result<Axis> {
+    let most = params.versions.iter().copied().max().unwrap_or(1);
+    let names: Vec<String> = (0..most).map(|number| format!("v{number}")).collect();
+    let backends = Backends::start(&names.iter().map(String::as_str).collect::<Vec<_>>())?;
+    let mut cases = Vec::new();
+    for count in &params.versions {
+        let mut setup = Setup::blue_green(1, [1, 1], [Vec::new(), Vec::new()]);
+        setup.weights = names[..*count].iter().map(|name| (name.clone(), 1)).collect();
+        setup.versions = names[..*count]
+            .iter()
+            .map(|name| (name.clone(), backends.addresses(name), String::new()))
+            .collect();
+        let mut case = Case::start(context, count.to_string(), &setup, true)?;
+        case.plan.connections = params.connections;
+        cases.push(case);
+    }
+    let title = "Versions of equal weight, closed loop".to_owned();
+    Ok(Axis { name: "versions", column: "versions", title, cases, _backends: backends })
+}
+
+fn endpoints(context: &Context, params: &Params) -> io::Result<Axis> {
+    let most = params.endpoints.iter().copied().max().unwrap_or(1);
+    let backends = Backends::start(&vec!["blue"; most])?;
+    let all = backends.addresses("blue");
+    let mut cases = Vec::new();
+    for count in &params.endpoints {
+        let setup = Setup::blue_green(1, [100, 0], [all[..*count].to_vec(), Vec::new()]);
+        let mut case = Case::start(context, grouped(*count as f64), &setup, true)?;
+        case.plan.connections = params.connections;
+        cases.push(case);
+    }
+    let title = "Endpoints of one version, closed loop".to_owned();
+    Ok(Axis { name: "endpoints", column: "endpoints", title, cases, _backends: backends })
+}
+
+fn connections(context: &Context, params: &Params) -> io::Result<Axis> {
+    let backends = Backends::start(&["blue"])?;
+    let setup = Setup::blue_green(1, [100, 0], [backends.addresses("blue"), Vec::new()]);
+    let mut cases = Vec::new();
+    for count in &params.held {
+        let mut case = Case::start(context, grouped(*count as f64), &setup, true)?;
+        case.plan.connections = *count;
+        cases.push(case);
+    }
+    let title = "Connections, each with a request under way, closed loop".to_owned();
+    Ok(Axis { name: "connections", column: "connections", title, cases, _backends: backends })
+}
+
+fn workers(context: &Context, params: &Params) -> io::Result<Axis> {
+    // Everybody goes where the kernel puts them: load and backends leave most of two cores free.
+    machine::unpin();
+    let backends = Backends::start(&["blue"])?;
+    let mut cases = Vec::new();
+    for count in &params.workers {
+        let setup = Setup::blue_green(*count, [100, 0], [backends.addresses("blue"), Vec::new()]);
+        let mut case = Case::start(context, count.to_string(), &setup, false)?;
+        case.plan.connections = params.connections;
+        case.plan.pace = Pace::Rate(params.workers_rate);
+        cases.push(case);
+    }
+    let rate = grouped(f64::from(params.workers_rate));
+    let title = format!("Workers, {rate} req/s, on any core");
+    Ok(Axis { name: "workers", column: "workers", title, cases, _backends: backends })
+}
+
+fn reloads(context: &Context, params: &Params) -> io::Result<Axis> {
+    let backends = Backends::start(&["blue"])?;
+    let setup = Setup::blue_green(1, [100, 0], [backends.addresses("blue"), Vec::new()]);
+    let mut cases = Vec::new();
+    for reloads in [0, params.reloads] {
+        let mut case = Case::start(context, reloads.to_string(), &setup, true)?;
+        case.plan.connections = params.connections;
+        case.plan.pace = Pace::Rate(params.reload_rate);
+        case.publishing = (reloads > 0)
+            .then(|| Publishing { setup: setup.clone(), every: Duration::from_secs(1) / reloads });
+        cases.push(case);
+    }
+    let rate = grouped(f64::from(params.reload_rate));
+    let title = format!("Reloads a second, {rate} req/s");
+    Ok(Axis { name: "reloads", column: "reloads", title, cases, _backends: backends })
+}
+
+fn publications(context: &Context, params: &Params) -> io::Result<Axis> {
+    let backends = Backends::start(&["blue"])?;
+    let count = params.most_routes();
+    let setup = many_routes(count, backends.endpoint(0).address);
+    let every = Duration::from_millis(params.publish_every_ms);
+    let mut cases = Vec::new();
+    for label in ["quiet", "published"] {
+        let mut case = Case::start(context, label.to_owned(), &setup, true)?;
+        case.plan = to_last_route(&case, count, params);
+        case.plan.pace = Pace::Rate(params.publish_rate);
+        case.publishing =
+            (label == "published").then(|| Publishing { setup: setup.clone(), every });
+        cases.push(case);
+    }
+    let title = format!(
+        "Publishing a file of {} routes, {} req/s",
+        grouped(count as f64),
+        grouped(f64::from(params.publish_rate))
+    );
+    Ok(Axis { name: "publish", column: "file", title, cases, _backends: backends })
+}

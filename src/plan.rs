@@ -360,6 +360,18 @@ pub enum Pace {
     Evidence,
 }
 
+impl Pace {
+    /// What a raise needs unless the plan says: by the clock a version that is known to be safe; by
+    /// evidence the share itself is bounded by what the data exclude, and waiting for safety at each
+    /// small raise would only hold it back.
+    pub fn usual_advance(self) -> Advance {
+        match self {
+            Self::Steps => Advance::Safe,
+            Self::Evidence => Advance::NotRegressed,
+        }
+    }
+}
+
 /// What a raise needs beside time and gates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Advance {

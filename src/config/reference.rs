@@ -323,7 +323,8 @@ sections! {
         "analysis" "section" SECTION => "The bounds of the sequential analysis.";
         "pace" "`steps` or `evidence`" Is(r#""steps""#)
             => "By the clock, or as fast as the data can exclude harm.";
-        "advance" "`safe` or `not_regressed`" Is(r#""safe""#)
+        "advance" "`safe` or `not_regressed`"
+            Words("`\"safe\"`; with `pace = \"evidence\"` `\"not_regressed\"`")
             => "What a raise needs beside time and gates.";
         "max_duration" "duration" Is(r#""24h""#)
             => "If it is still undecided after this, the rollout pauses.";

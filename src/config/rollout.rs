@@ -21,14 +21,16 @@ pub(super) fn read(service: &Section<'_>, versions: &VersionNames<'_>) -> Option
     let section = service.optional_section("rollout", ROLLOUT)?;
     let to = section.required("to", |node| versions.read(node));
     let steps = read_steps(&section);
+    let pace: Pace = section.value("pace", value::word(&PACES));
+    let advance = section.optional("advance", value::word(&ADVANCES));
     Some(Arc::new(RolloutPlan {
         step_duration: section.value("step_duration", value::duration),
         max_error_ppm: section.optional("max_error_rate", value::percent),
         max_mismatch_ppm: section.optional("max_mismatch", value::percent),
         max_latency: read_max_latency(&section.section("max_latency", MAX_LATENCY)),
         analysis: read_analysis(&section.section("analysis", ANALYSIS)),
-        pace: section.value("pace", value::word(&PACES)),
-        advance: section.value("advance", value::word(&ADVANCES)),
+        pace,
+        advance: advance.unwrap_or(pace.usual_advance()),
         max_duration: section.value("max_duration", value::duration),
         on_regression: section.value("on_regression", value::word(&ENDS)),
         to: to?,

@@ -181,7 +181,7 @@ pub struct RolloutBody {
     analysis: Option<AnalysisBody>,
     /// `steps` or `evidence`.
     pace: Option<String>,
-    /// `safe` or `not_regressed`.
+    /// `safe` or `not_regressed`; if only `pace` is given, what is usual for it.
     advance: Option<String>,
     max_duration: Option<String>,
     /// `rollback` or `pause`.
@@ -253,6 +253,7 @@ impl RolloutBody {
         };
         if let Some(place) = choose("pace", &self.pace, ["steps", "evidence"])? {
             plan.pace = [Pace::Steps, Pace::Evidence][place];
+            plan.advance = plan.pace.usual_advance();
         }
         if let Some(place) = choose("advance", &self.advance, ["safe", "not_regressed"])? {
             plan.advance = [Advance::Safe, Advance::NotRegressed][place];
@@ -338,4 +339,25 @@ pub struct OutcomeDto {
     /// Why a request was not.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub why: Option<&'static str>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pace_brings_what_is_usual_for_it() {
+        let file = RolloutPlan::to("green".parse().unwrap());
+        let cases = [
+            ("{}", Advance::Safe),
+            (r#"{"pace": "evidence"}"#, Advance::NotRegressed),
+            (r#"{"pace": "evidence", "advance": "safe"}"#, Advance::Safe),
+            (r#"{"pace": "steps"}"#, Advance::Safe),
+        ];
+        for (text, expect) in cases {
+            let body: RolloutBody = serde_json::from_str(text).unwrap();
+            let plan = body.plan(Some(&file)).unwrap_or_else(|problem| panic!("{problem}"));
+            assert_eq!(plan.advance, expect, "{text}");
+        }
+    }
 }

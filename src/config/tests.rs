@@ -12,7 +12,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
-use crate::plan::{ListenerLimits, OutlierPlan, ServicePolicy};
+use crate::plan::{Advance, ListenerLimits, OutlierPlan, ServicePolicy};
 use crate::route::{HostPattern, PathEdit, PathPattern};
 use crate::snapshot::Snapshot;
 use crate::split::CohortKey;
@@ -145,6 +145,25 @@ fn a_shadow_has_the_defaults_of_the_api() {
     let config = valid(&format!("{SHOP}service.shop.shadow.version = \"v1\"\n"));
     let shadow = config.services["shop"].shadow.clone().unwrap();
     assert_eq!(shadow, ShadowRule::to(shadow.version.clone(), 1_000_000));
+}
+
+#[test]
+fn what_a_raise_needs_follows_the_pace() {
+    let cases = [
+        ("", Advance::Safe),
+        ("pace = \"evidence\"", Advance::NotRegressed),
+        ("pace = \"evidence\"\nadvance = \"safe\"", Advance::Safe),
+    ];
+    for (keys, expect) in cases {
+        let config = valid(&format!(
+            "[service.s]\nweights = {{ a = 1, b = 0 }}\n\
+             [service.s.version.a]\nendpoints = [\"127.0.0.1:1\"]\n\
+             [service.s.version.b]\nendpoints = [\"127.0.0.1:2\"]\n\
+             [service.s.rollout]\nto = \"b\"\nsteps = [100]\n{keys}"
+        ));
+        let service = config.services.values().next().unwrap();
+        assert_eq!(service.rollout.as_ref().unwrap().advance, expect, "{keys}");
+    }
 }
 
 #[test]

@@ -158,7 +158,7 @@ fn live(service: &Service) -> Result<Arc<Rollout>, Refusal> {
         Some(rollout) if rollout.state.is_live() => Ok(rollout.clone()),
         Some(rollout) => Err(Refusal::Conflict(format!(
             "the rollout of `{name}` is over: it is {}",
-            rollout.state.as_str()
+            rollout.state.as_str().replace('_', " ")
         ))),
         None => Err(Refusal::Conflict(format!("service `{name}` has no rollout"))),
     }

@@ -199,21 +199,25 @@ impl Connection {
         };
         let framing = if request.method == Method::Head { Framing::None } else { framing };
         let whole = cx.whole_deadline();
-        let carried = respond::carry(
-            &mut cx,
-            &mut self.client,
-            &mut upload,
-            &mut attempt,
-            &mut self.alarm,
-            out,
-            (response.status, framing),
-            patience,
-        );
-        let carried = match whole {
-            None => carried.await,
-            Some(at) => {
-                let overdue = |_| Err(ClientFault::Overdue.into());
-                tokio::time::timeout_at(at.into(), carried).await.unwrap_or_else(overdue)
+        let carried = {
+            // Pinned here: each of the two ways of waiting would hold it once more.
+            let mut carried = std::pin::pin!(respond::carry(
+                &mut cx,
+                &mut self.client,
+                &mut upload,
+                &mut attempt,
+                &mut self.alarm,
+                out,
+                (response.status, framing),
+                patience,
+            ));
+            match whole {
+                None => carried.as_mut().await,
+                Some(at) => {
+                    let overdue = |_| Err(ClientFault::Overdue.into());
+                    let waited = tokio::time::timeout_at(at.into(), carried.as_mut()).await;
+                    waited.unwrap_or_else(overdue)
+                }
             }
         };
         match carried {

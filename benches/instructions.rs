@@ -105,6 +105,7 @@ fn run_request(text: &str, routes: usize, sticky: bool, times: u64) {
     let (snapshot, _registry) = snapshot(routes, sticky);
     let random = || 0x9E37_79B9_7F4A_7C15;
     let arrival = Arrival {
+        client_cert: None,
         edge: &snapshot.edge,
         peer: PEER,
         scheme: "https",

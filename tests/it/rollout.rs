@@ -166,11 +166,16 @@ async fn a_restart_forgets_neither_position_nor_evidence() {
     load.stop().await;
     rig.change("POST", &format!("{ROLLOUT}/pause"), json!({})).await;
     // The last seconds of the load are still being counted.
-    tokio::time::sleep(Duration::from_secs(2)).await;
-    let before = rollout(&rig).await;
+    let before = loop {
+        let seen = rollout(&rig).await;
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        if evidence(&rollout(&rig).await) == evidence(&seen) {
+            break seen;
+        }
+    };
     rig.restart().await;
     rig.until("what was kept is taken over", || async {
-        evidence(&rollout(&rig).await) == evidence(&before)
+        (evidence(&rollout(&rig).await) - evidence(&before)).abs() < 1e-9
     })
     .await;
     let now = rollout(&rig).await;

@@ -183,6 +183,12 @@ pub const UPSTREAM_FIELDS_MAX: usize = 512;
 pub const PROBE_BODY_BYTES_MAX: usize = 64 * 1024;
 /// Events of the file system that may wait to be looked at; more of them say nothing new.
 pub const FILE_EVENTS_WAITING_MAX: usize = 256;
+/// What an HTTP/2 client may send ahead, on a stream and on a connection.
+pub const H2_RECEIVE_WINDOW_BYTES: u32 = 1024 * 1024;
+/// What is kept of an answer that an HTTP/2 client has not taken yet, before its upstream waits.
+pub const H2_SEND_BUFFER_BYTES: usize = 400 * 1024;
+/// Streams that an HTTP/2 client may take back before they are looked at.
+pub const H2_RESETS_MAX: usize = 20;
 /// How long an HTTP/2 client without open streams may take to hear that it should leave.
 pub const H2_LEAVE_MAX: Duration = Duration::from_secs(2);
 /// Bytes of a PROXY header of version 1, its line's end included: what the protocol allows.

@@ -13,7 +13,7 @@ use super::body::BodySource as _;
 use super::buffers::Scratch;
 use super::client::{Client, ClientBody, Upload};
 use super::context::RequestCx;
-use super::error::{ClientFault, Fault, ProxyError, Reason, Refusal};
+use super::error::{ClientFault, ProxyError, Reason, Refusal};
 use super::forward::{self, Outgoing};
 use super::listener::Seat;
 use super::respond::{self, Patience};
@@ -226,7 +226,7 @@ impl Connection {
                 self.after(&upload, keep)
             }
             Err(fault) => {
-                broke_off(&mut cx, fault, response);
+                cx.break_off(fault, response.status);
                 After::Close
             }
         }
@@ -355,14 +355,4 @@ impl Drop for Connection {
         self.client.consume(self.client.unread().len());
         self.client.rest(&self.worker.buffers);
     }
-}
-
-/// Closes the books of an answer that ended in its middle. The client saw its status; the version
-/// is charged with the failure when it was the upstream's.
-fn broke_off(cx: &mut RequestCx, fault: Fault, answer: &ResponseHead) {
-    match fault {
-        Fault::Client(fault) => cx.reason = Some(ProxyError::from(fault).reason),
-        Fault::Upstream(fault) => cx.charge(fault.reason()),
-    }
-    cx.close(answer.status);
 }

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use super::admit;
 use super::counters::{Counts, Trial};
-use super::error::Reason;
+use super::error::{Fault, ProxyError, Reason};
 use super::grpc::Outcome;
 use super::listener::Seat;
 use super::record::Record;
@@ -211,6 +211,16 @@ impl RequestCx {
             let status = super::reply::status(reason);
             self.worker.counts.borrow_mut().broken_answer(version.id, status);
         }
+    }
+
+    /// Closes the books of an answer that ended in its middle. The client saw its status; the version
+    /// is charged with the failure when it was the upstream's.
+    pub fn break_off(&mut self, fault: Fault, status: u16) {
+        match fault {
+            Fault::Client(fault) => self.reason = Some(ProxyError::from(fault).reason),
+            Fault::Upstream(fault) => self.charge(fault.reason()),
+        }
+        self.close(status);
     }
 
     /// Closes the books: the client has seen, or will see no more than, this status.

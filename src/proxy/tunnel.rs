@@ -4,16 +4,14 @@ use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use hyper::upgrade::OnUpgrade;
-use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::io::poll_read_buf;
 
 use super::attempt::Attempt;
 use super::client::Client;
 use super::context::RequestCx;
+use super::http2::Duplex;
 use super::respond;
-use super::streams::OpenStream;
 use super::worker::Worker;
 use crate::h1::head::{HttpVersion, ResponseHead};
 use crate::net::Stream;
@@ -38,19 +36,13 @@ pub async fn run(
     cx.close(101);
 }
 
-/// The same over a stream of HTTP/2, once the client's side of it is open. The stream counts as open
-/// for as long as this runs.
-pub fn start(mut cx: RequestCx, opening: OnUpgrade, attempt: Attempt, stream: OpenStream) {
+/// The same over a stream of HTTP/2, whose client was told already.
+pub async fn run_stream(mut cx: RequestCx, mut client: Duplex, attempt: Attempt) {
     let Attempt::H1(exchange) = attempt else { return };
-    tokio::task::spawn_local(async move {
-        let Some((mut connection, _flight, late)) = exchange.into_tunnel() else { return };
-        let Ok(client) = opening.await else { return };
-        let (mut client, upstream) = (TokioIo::new(client), &mut connection.stream);
-        carry(&mut cx, (&mut client, Vec::new()), (upstream, late)).await;
-        // What the client was told by HTTP/2, which has no 101.
-        cx.close(200);
-        drop(stream);
-    });
+    let Some((mut connection, _flight, late)) = exchange.into_tunnel() else { return };
+    carry(&mut cx, (&mut client, Vec::new()), (&mut connection.stream, late)).await;
+    // What the client was told by HTTP/2, which has no 101.
+    cx.close(200);
 }
 
 /// Carries what each side has sent already and what it sends, towards the other.

@@ -1,9 +1,9 @@
 //! WebSockets over HTTP/2 (RFC 8441): what a stream asks for, and the handshake of HTTP/1.1 that a
 //! version gets in its place.
 
+use h2::ext::Protocol;
 use http::Method;
 use http::request::Parts;
-use hyper::ext::Protocol;
 
 use crate::h1::head::{HeadError, RequestHead};
 

@@ -33,7 +33,7 @@ pub const ALARMS_KEPT: usize = 256;
 /// A response body of at most this joins its head in one write; copying it is cheaper than `writev`.
 pub const JOIN_BYTES_MAX: usize = 16 * 1024;
 /// Idle connections a worker keeps to one endpoint.
-pub const POOL_IDLE_PER_ENDPOINT_MAX: usize = 512;
+pub const POOL_IDLE_PER_ENDPOINT_MAX: usize = 4096;
 /// How long an unused upstream connection is kept. Below the common 60 s of servers, so that it is
 /// we who close it and not they while a request is on its way.
 pub const POOL_IDLE_MAX: Duration = Duration::from_secs(50);

@@ -473,9 +473,15 @@ impl Section for HeaderMap {
     fn line(&mut self, name: &[u8], value: &[u8]) {
         let name = http::HeaderName::from_bytes(name);
         let value = http::HeaderValue::from_bytes(value);
-        if let (Ok(name), Ok(mut value)) = (name, value) {
-            // An id is never sent twice: in the table of HPACK it would only drive out what is.
-            value.set_sensitive(name == "x-request-id");
+        if let (Ok(name), Ok(value)) = (name, value) {
+            self.append(name, value);
+        }
+    }
+
+    fn once(&mut self, name: &'static str, value: &[u8]) {
+        if let Ok(mut value) = http::HeaderValue::from_bytes(value) {
+            // In the table of HPACK it would only drive out what is sent again.
+            value.set_sensitive(true);
             self.append(name, value);
         }
     }

@@ -144,7 +144,8 @@ pub fn tap(cx: &RequestCx, head: &RequestHead, bytes: &[u8], framing: Framing) -
         secondary: second,
         primary,
     };
-    tokio::task::spawn_local(runner::run(job));
+    // Boxed: the runtime moves what it runs six times from its beginning to its end.
+    tokio::task::spawn_local(Box::pin(runner::run(job)));
     Tap(Some(Box::new(Primary {
         waiting: Some(waiting),
         queues: (!queues.is_empty()).then(|| queues.into()),

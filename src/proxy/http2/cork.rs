@@ -1,7 +1,7 @@
 //! HTTP/2 writes, corked: one write to the socket per turn of the scheduler instead of one a frame.
 //!
-//! hyper flushes after every frame it has. On a TLS connection each flush is a record and a system
-//! call; collecting them halves the cost of a small answer.
+//! The library flushes whenever it has no room for another frame. On a TLS connection each flush is a
+//! record and a system call; collecting them halves the cost of a small answer.
 
 use std::future::Future;
 use std::io;
@@ -119,17 +119,18 @@ impl AsyncWrite for Cork {
         Poll::Ready(Ok(bytes.len()))
     }
 
+    /// Ready as long as what waits is held back: a caller that had to wait would hand over no more.
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.waiting.is_empty() {
             return Pin::new(&mut self.stream).poll_flush(cx);
         }
-        // The first flush of a turn waits for its end: the other tasks that are ready may write more.
         if !self.held {
             self.held = true;
             self.turn.begin(cx);
-            return Poll::Pending;
         }
-        ready!(self.turn.poll_end(cx));
+        if self.turn.poll_end(cx).is_pending() {
+            return Poll::Ready(Ok(()));
+        }
         ready!(self.poll_drain(cx))?;
         self.held = false;
         Poll::Ready(Ok(()))
@@ -159,11 +160,19 @@ mod tests {
         cork.write_all(b"one ").await.unwrap();
         cork.write_all(b"two").await.unwrap();
         assert_eq!((cork.waiting.as_slice(), cork.written), (&b"one two"[..], 0));
+        // Whoever flushes may go on writing.
+        cork.flush().await.unwrap();
+        assert!(cork.held);
+        cork.write_all(b" three").await.unwrap();
+        cork.flush().await.unwrap();
+        assert_eq!(cork.waiting, b"one two three");
+        tokio::task::yield_now().await;
+        tokio::task::yield_now().await;
         cork.flush().await.unwrap();
         assert!(cork.waiting.is_empty() && !cork.held);
-        let mut came = [0; 7];
+        let mut came = [0; 13];
         client.read_exact(&mut came).await.unwrap();
-        assert_eq!(&came, b"one two");
+        assert_eq!(&came, b"one two three");
     }
 
     #[tokio::test]

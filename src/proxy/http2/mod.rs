@@ -122,7 +122,9 @@ async fn run(
                 let (request, respond) = came?;
                 any_begun = true;
                 let (worker, seat, open) = (worker.clone(), seat.clone(), open.clone());
-                tokio::task::spawn_local(stream::serve(worker, seat, request, respond, open));
+                // Boxed: the runtime moves what it runs six times from its beginning to its end.
+                let serving = Box::pin(stream::serve(worker, seat, request, respond, open));
+                tokio::task::spawn_local(serving);
             }
             if Rc::strong_count(&open) > 1 {
                 quiet = None;

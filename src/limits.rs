@@ -189,6 +189,10 @@ pub const H2_RECEIVE_WINDOW_BYTES: u32 = 1024 * 1024;
 pub const H2_SEND_BUFFER_BYTES: usize = 400 * 1024;
 /// Streams that an HTTP/2 client may take back before they are looked at.
 pub const H2_RESETS_MAX: usize = 20;
+/// Fields of answers to HTTP/2 clients that a worker keeps as they were made.
+pub const MEMO_FIELDS: usize = 512;
+/// Bytes of a value that is kept so.
+pub const MEMO_VALUE_BYTES_MAX: usize = 128;
 /// How long an HTTP/2 client without open streams may take to hear that it should leave.
 pub const H2_LEAVE_MAX: Duration = Duration::from_secs(2);
 /// Bytes of a PROXY header of version 1, its line's end included: what the protocol allows.

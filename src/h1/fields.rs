@@ -117,7 +117,7 @@ impl Known {
     }
 
     /// Whether the value must not be shown.
-    fn is_secret(self) -> bool {
+    pub fn is_secret(self) -> bool {
         matches!(
             self,
             Self::Authorization | Self::Cookie | Self::ProxyAuthorization | Self::SetCookie

@@ -19,6 +19,7 @@ use super::budget::Budgets;
 use super::buffers::Buffers;
 use super::counters::{Counts, Trial};
 use super::hold::Holds;
+use super::http2::Memo;
 use super::listener::{self, ListenerShared};
 use super::pool::Pools;
 use super::rate::{RateLimit, RateLimits};
@@ -87,6 +88,7 @@ pub struct Worker {
     lease: RefCell<Lease>,
     pub buffers: Buffers,
     pub alarms: Alarms,
+    pub memo: Memo,
     pub pools: Pools,
     /// Connections of copies: a shadow that hangs takes none of the others.
     pub shadow_pools: Pools,
@@ -115,6 +117,7 @@ impl Worker {
             lease: RefCell::new(lease),
             buffers: Buffers::default(),
             alarms: Alarms::default(),
+            memo: Memo::default(),
             pools: Pools::default(),
             shadow_pools: Pools::default(),
             gates: Gates::default(),

@@ -1,5 +1,6 @@
 //! HTTP/2 on both sides: streams instead of connections, the same promises.
 
+use std::future::poll_fn;
 use std::sync::Arc;
 
 use http_body_util::BodyExt;
@@ -93,6 +94,32 @@ async fn bodies_stream_both_ways_at_once() {
     assert_eq!(frame.into_trailers().unwrap()["x-sum"], "3");
     assert!(answer.frame().await.is_none());
     assert_eq!(upstream.aborted(), 0);
+    rig.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn interim_answers_reach_the_client() {
+    let (hints, gate) =
+        (b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n", Arc::new(Notify::new()));
+    let script = says("ok").early(hints).behind(&gate);
+    let rig = tls(Rig::build().version("blue", script)).start().await;
+    // hyper's client would throw them away.
+    let stream = connect_tls(rig.web, Some("a.test"), &[b"h2"]).await;
+    let (mut send, connection) = h2::client::handshake(stream).await.unwrap();
+    tokio::spawn(connection);
+    let request = http::Request::post("https://a.test/").header("expect", "100-continue");
+    let (mut answer, mut body) = send.send_request(request.body(()).unwrap(), false).unwrap();
+    let mut interim = async || {
+        let interim = poll_fn(|task| answer.poll_informational(task)).await.unwrap().unwrap();
+        let link = interim.headers().get("link").cloned();
+        (interim.status().as_u16(), link)
+    };
+    assert_eq!(interim().await, (100, None), "the body is waited for");
+    body.send_data("body".into(), true).unwrap();
+    let hint = Some("</a>".parse().unwrap());
+    assert_eq!(interim().await, (103, hint), "it does not wait for the answer");
+    gate.notify_one();
+    assert_eq!(answer.await.unwrap().status(), 200);
     rig.finish().await;
 }
 

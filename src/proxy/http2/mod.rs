@@ -6,6 +6,7 @@
 mod body;
 mod cork;
 mod duplex;
+mod memo;
 mod stream;
 
 use std::future::{Future as _, poll_fn};
@@ -19,6 +20,7 @@ use h2::{Ping, PingPong};
 
 use self::cork::Cork;
 pub use self::duplex::Duplex;
+pub use self::memo::Memo;
 use crate::clock;
 use crate::limits::{
     CLIENT_STREAMS_MAX, H2_LEAVE_MAX, H2_RECEIVE_WINDOW_BYTES, H2_RESETS_MAX, H2_SEND_BUFFER_BYTES,

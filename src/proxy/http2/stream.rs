@@ -14,6 +14,7 @@ use http::{Request, Response, StatusCode, request};
 
 use super::body::StreamBody;
 use super::duplex::Duplex;
+use super::memo::Remembered;
 use crate::clock;
 use crate::h1::fields::Known;
 use crate::h1::head::{Framing, HeadError, Method, RequestHead, ResponseHead};
@@ -317,7 +318,8 @@ fn head_down(cx: &RequestCx, answer: &ResponseHead, is_tls: bool) -> Response<()
     *response.status_mut() = status_of(answer.status);
     let fields = response.headers_mut();
     fields.reserve(answer.fields.len() + FIELDS_ADDED);
-    respond::fields_down(cx, answer, is_tls, fields);
+    let mut remembered = Remembered { map: fields, memo: &cx.worker.memo };
+    respond::fields_down(cx, answer, is_tls, &mut remembered);
     let bodiless = cx.method == Method::Head || answer.status == 304;
     match (answer.framing, answer.fields.get(Known::ContentLength)) {
         (_, Some(length)) if bodiless => fields.line(b"content-length", length),

@@ -7,6 +7,8 @@ use crate::certificate::Certificate;
 
 /// Share of the requests that go to green, in percent; the rest goes to blue.
 pub const GREEN_PERCENT: u32 = 10;
+/// Idle connections that a peer keeps to an upstream: as many as any workload has in flight.
+pub const UPSTREAMS_KEPT: usize = 2048;
 /// The versions behind a proxy, in the order in which [`Work::of`] expects their endpoints.
 pub const VERSIONS: [&str; 3] = ["blue", "green", "shadow"];
 

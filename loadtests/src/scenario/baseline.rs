@@ -60,6 +60,8 @@ struct Workload {
     http2: bool,
     #[serde(default)]
     mirror: bool,
+    /// Instead of the usual number.
+    connections: Option<usize>,
     rate: Option<u32>,
     target_ratio: Option<f64>,
     #[serde(default)]
@@ -89,7 +91,7 @@ impl Workload {
         let mut plan = Plan::get(to, &self.path);
         plan.requests = vec![request(&self.method, &self.path, self.body, self.reconnect)];
         plan.trust = self.tls.then(|| certificate.trust());
-        plan.connections = connections;
+        plan.connections = self.connections.unwrap_or(connections);
         plan.reconnect = self.reconnect;
         plan.pace = self.rate.map_or(Pace::Closed, Pace::Rate);
         Load::Plan(plan)
@@ -240,8 +242,10 @@ fn table(workload: &Workload, results: &[Results]) -> Table {
         (false, Some(rate)) => format!("{rate} req/s"),
         (false, None) => "closed loop".to_owned(),
     };
+    let crowd = workload.connections.map(|count| format!(", {count} connections"));
+    let crowd = crowd.unwrap_or_default();
     let title = format!(
-        "{}: {} {}{}, {pace}; medians [min-max] of {} samples",
+        "{}: {} {}{}, {pace}{crowd}; medians [min-max] of {} samples",
         workload.name,
         workload.method,
         workload.path,

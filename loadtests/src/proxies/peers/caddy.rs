@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::Path;
 
-use crate::proxies::work::{GREEN_PERCENT, Work};
+use crate::proxies::work::{GREEN_PERCENT, UPSTREAMS_KEPT, Work};
 
 /// Its configuration file.
 pub fn file(work: &Work<'_>, listener: SocketAddr, home: &Path) -> String {
@@ -35,7 +35,7 @@ pub fn file(work: &Work<'_>, listener: SocketAddr, home: &Path) -> String {
     reverse_proxy {blue} {green} {{
         lb_policy weighted_round_robin {much} {GREEN_PERCENT}
         transport http {{
-            keepalive_idle_conns_per_host 256
+            keepalive_idle_conns_per_host {UPSTREAMS_KEPT}
         }}
     }}
 }}

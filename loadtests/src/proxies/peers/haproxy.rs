@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use crate::machine;
-use crate::proxies::work::{GREEN_PERCENT, Tuning, Work};
+use crate::proxies::work::{GREEN_PERCENT, Tuning, UPSTREAMS_KEPT, Work};
 
 /// Its configuration file.
 pub fn file(work: &Work<'_>, listener: SocketAddr) -> String {
@@ -37,8 +37,8 @@ frontend web
 
 backend shop
     http-reuse always
-    server blue {blue} weight {much} pool-max-conn 256
-    server green {green} weight {GREEN_PERCENT} pool-max-conn 256
+    server blue {blue} weight {much} pool-max-conn {UPSTREAMS_KEPT}
+    server green {green} weight {GREEN_PERCENT} pool-max-conn {UPSTREAMS_KEPT}
 ",
         // An idle client holds one file, not the two that haproxy reckons with.
         maxconn = machine::file_limit() / 4 * 3,

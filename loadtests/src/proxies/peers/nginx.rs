@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use crate::machine;
-use crate::proxies::work::{GREEN_PERCENT, Tuning, Work};
+use crate::proxies::work::{GREEN_PERCENT, Tuning, UPSTREAMS_KEPT, Work};
 
 /// Its configuration file.
 pub fn file(work: &Work<'_>, listener: SocketAddr, home: &Path) -> String {
@@ -52,8 +52,8 @@ http {{
     keepalive_timeout 300s;
     client_body_buffer_size 128k;
     tcp_nodelay on;
-    upstream blue {{ server {blue}; keepalive 256; keepalive_requests 1000000000; }}
-    upstream green {{ server {green}; keepalive 256; keepalive_requests 1000000000; }}
+    upstream blue {{ server {blue}; keepalive {UPSTREAMS_KEPT}; keepalive_requests 1000000000; }}
+    upstream green {{ server {green}; keepalive {UPSTREAMS_KEPT}; keepalive_requests 1000000000; }}
     {shadow}
     split_clients $request_id $version {{ {GREEN_PERCENT}% green; * blue; }}
     server {{
@@ -78,7 +78,9 @@ http {{
 }
 
 fn mirror_upstream(shadow: SocketAddr) -> String {
-    format!("upstream shadow {{ server {shadow}; keepalive 256; keepalive_requests 1000000000; }}")
+    format!(
+        "upstream shadow {{ server {shadow}; keepalive {UPSTREAMS_KEPT}; keepalive_requests 1000000000; }}"
+    )
 }
 
 const MIRROR_LOCATION: &str = "location = /mirror {

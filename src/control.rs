@@ -152,6 +152,8 @@ pub struct Control {
     pub workers: Vec<WorkerHandle>,
     state: Mutex<State>,
     events: broadcast::Sender<Event>,
+    /// Revisions that were replaced, as long as requests may still hold them.
+    retired: std::sync::Mutex<Vec<Arc<Revision>>>,
 }
 
 impl Control {
@@ -167,7 +169,8 @@ impl Control {
         let journal = Some(journal);
         let state = State { config, traffic, history, journal, invalid: None };
         let (events, _) = broadcast::channel(EVENTS_KEPT);
-        Self { shared, workers, state: Mutex::new(state), events }
+        let retired = std::sync::Mutex::default();
+        Self { shared, workers, state: Mutex::new(state), events, retired }
     }
 
     /// The state for reading; writers wait meanwhile, so be short.
@@ -328,7 +331,9 @@ impl Control {
     async fn swap(&self, revision: Revision) -> Duration {
         let number = revision.number;
         let began: Instant = clock::now();
+        let replaced = self.current();
         self.shared.store.swap(revision);
+        self.retired().push(replaced);
         for worker in &self.workers {
             worker.send(Command::Install);
         }
@@ -340,6 +345,18 @@ impl Control {
                 Err(_) => tracing::warn!(revision = number, "a worker is slow to acknowledge"),
             }
         }
+    }
+
+    /// Frees the revisions that no request holds any more. A worker that let the last hold of a large
+    /// one go would stand still for milliseconds.
+    pub fn free_retired(&self) {
+        let is_free = |revision: &mut Arc<Revision>| Arc::strong_count(revision) == 1;
+        let free: Vec<_> = self.retired().extract_if(.., is_free).collect();
+        drop(free);
+    }
+
+    fn retired(&self) -> std::sync::MutexGuard<'_, Vec<Arc<Revision>>> {
+        self.retired.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     /// The sums of every worker since they were last taken.

@@ -82,6 +82,7 @@ impl Telemetry {
         loop {
             tick.tick().await;
             self.collect(&control).await;
+            control.free_retired();
         }
     }
 

@@ -308,3 +308,16 @@ async fn versions_and_endpoints_are_drained() {
     rig.post("/v1/services/shop/versions/blue/drain", "").await.expect(200);
     assert_eq!(rig.weights("shop").await, weights, "a drain moves nobody");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replaced_revision_is_freed_by_the_control_plane_once_no_request_holds_it() {
+    let rig = Rig::start();
+    let lease = rig.control.current();
+    let revision = std::sync::Arc::downgrade(&lease);
+    rig.put("/v1/services/plain/weights", r#"{"b": 1}"#).await.expect(200);
+    rig.control.free_retired();
+    drop(lease);
+    assert!(revision.upgrade().is_some(), "whoever lets it go last does not have to free it");
+    rig.control.free_retired();
+    assert!(revision.upgrade().is_none());
+}

@@ -155,6 +155,11 @@ sections! {
         "ca" "file" Required
             => "The roots to trust, PEM. Read again when the file changes; sessions from before are \
                 not resumed then.";
+        "crl" "file" Words("nothing is revoked")
+            => "Lists of revoked certificates (CRL), PEM: one of each issuer in a client's chain, or the \
+                client is refused. Read again as the roots are; while it cannot be read, the lists from \
+                before stay, and a start without any fails. A list behind its `nextUpdate` goes on \
+                to refuse whom it names and nobody else; the log warns of it.";
         "mode" "`required` or `optional`" Is(r#""required""#)
             => "Whether a handshake without a certificate fails.";
     }

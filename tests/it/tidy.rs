@@ -155,11 +155,13 @@ const IMPORTS: &[(&str, &str)] = &[
     ("snapshot", "diff name plan route split traffic upstream"),
     ("upstream", "clock limits name net plan proxy_header snapshot"),
     ("net", "upstream"),
-    ("certs", "plan upstream"),
+    ("certs", "client_trust plan"),
     ("client_cert", "limits"),
+    ("client_trust", "clock plan upstream"),
     (
         "config",
-        "diff h1 limits name plan proxy_header route snapshot split traffic upstream weight",
+        "client_trust diff h1 limits name plan proxy_header route snapshot split traffic upstream \
+         weight",
     ),
     ("revision", "h1 limits name plan proxy_header rollout snapshot split traffic weight"),
     ("shadow", "clock diff h1 limits name net proxy snapshot traffic upstream"),

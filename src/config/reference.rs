@@ -233,7 +233,9 @@ sections! {
         "endpoints" "list of `host:port`" Is("[]")
             => "Where it answers. Names are resolved, and again as their TTL ends.";
         "protocol" "`http1`, `h2c`, `https` or `h2`" Is(r#""http1""#)
-            => "What is spoken to its endpoints; `https` and `h2` are encrypted.";
+            => "What is spoken to its endpoints; `https` and `h2` are encrypted. Over `h2` and `h2c` a \
+                websocket is a stream of its own, for endpoints that say they take them (RFC 8441); \
+                for others it is answered with 501.";
         "tls" "section" Words("the system's roots, the endpoint's host")
             => "How certificates are verified; only for `https` and `h2`.";
         "health" "section" Words("endpoints count as healthy") => "Active health checks.";

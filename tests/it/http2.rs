@@ -3,9 +3,7 @@
 use std::sync::Arc;
 
 use http_body_util::BodyExt;
-use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpListener;
 use tokio::sync::Notify;
 
 use crate::rig::{Builder, H2Client, H2Version, Identity, Rig, connect_tls, fed, says, text};
@@ -13,13 +11,13 @@ use crate::suite::frames::{
     ACK, DATA, END_STREAM, GOAWAY, HEADERS, Op, PING, PREFACE, RST_STREAM, frame, written,
 };
 
-fn tls(builder: Builder) -> Builder {
+pub fn tls(builder: Builder) -> Builder {
     builder
         .identity("a", &Identity::of(&["a.test", "b.test"]))
         .listener("tls = { cert = \"a.pem\", key = \"a.key\" }")
 }
 
-async fn connect(rig: &Rig) -> H2Client {
+pub async fn connect(rig: &Rig) -> H2Client {
     let stream = connect_tls(rig.web, Some("a.test"), &[b"h2"]).await;
     H2Client::over(stream, "a.test").await
 }
@@ -29,7 +27,7 @@ async fn before(upstream: &H2Version) -> Rig {
     tls(Rig::build().at("blue", upstream.address).each_version("protocol = \"h2c\"")).start().await
 }
 
-async fn in_flight(rig: &Rig) -> f64 {
+pub async fn in_flight(rig: &Rig) -> f64 {
     rig.metric("tidegate_requests_in_flight", &[]).await
 }
 
@@ -417,77 +415,6 @@ async fn a_failure_in_the_trailers_of_grpc_is_one_of_its_version() {
         let label = format!("status_code=\"{status}\"");
         assert_eq!(counted("http_errors_total", &label).await, count, "{status}");
     }
-    rig.finish().await;
-}
-
-/// A server of HTTP/1.1 that takes every websocket and sends back what comes over it; asked for
-/// anything else, it answers with nothing.
-async fn echo() -> std::net::SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    tokio::spawn(async move {
-        while let Ok((mut stream, _)) = listener.accept().await {
-            tokio::spawn(async move {
-                let mut head = Vec::new();
-                while !head.ends_with(b"\r\n\r\n") {
-                    head.push(stream.read_u8().await?);
-                }
-                let head = String::from_utf8(head).unwrap();
-                let asks = ["upgrade: websocket\r\n", "sec-websocket-version: 13\r\n"];
-                let key = head.split_once("sec-websocket-key: ").map(|(_, rest)| &rest[22..26]);
-                if !asks.iter().all(|line| head.contains(line)) || key != Some("==\r\n") {
-                    return stream.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").await;
-                }
-                let taken = "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\n\
-                             Upgrade: websocket\r\nSec-WebSocket-Accept: x\r\n\r\nhello";
-                stream.write_all(taken.as_bytes()).await?;
-                let (mut from, mut to) = stream.split();
-                tokio::io::copy(&mut from, &mut to).await?;
-                to.shutdown().await
-            });
-        }
-    });
-    address
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_websocket_is_carried_by_a_stream() {
-    let rig =
-        tls(Rig::build().at("blue", echo().await)).listener("limits.idle_timeout = \"100ms\"");
-    let rig = rig.start().await;
-    let client = connect(&rig).await;
-    assert_eq!(client.get("/").await.0, 204);
-    let answer = client.connect("websocket", "/chat").await;
-    assert_eq!(answer.status(), 200);
-    assert!(!answer.headers().contains_key("sec-websocket-accept"), "{:?}", answer.headers());
-    let mut socket = TokioIo::new(hyper::upgrade::on(answer).await.unwrap());
-    let mut came = [0; 5];
-    socket.read_exact(&mut came).await.unwrap();
-    assert_eq!(&came, b"hello");
-    // Longer than a connection without streams may be idle.
-    tokio::time::sleep(std::time::Duration::from_millis(300)).await;
-    socket.write_all(b"there").await.unwrap();
-    socket.read_exact(&mut came).await.unwrap();
-    assert_eq!(&came, b"there");
-    assert_eq!(in_flight(&rig).await, 1.0);
-    socket.shutdown().await.unwrap();
-    assert_eq!(socket.read(&mut came).await.unwrap(), 0);
-    rig.until("it is over", || async { in_flight(&rig).await == 0.0 }).await;
-    assert_eq!(rig.metric("http_requests_total", &["status=\"200\""]).await, 1.0);
-    drop(socket);
-    rig.finish().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn nothing_else_is_carried_by_a_stream() {
-    let rig = tls(Rig::build().version("blue", says("blue"))).start().await;
-    let client = connect(&rig).await;
-    assert_eq!(client.get("/").await.0, 200);
-    assert_eq!(client.connect("connect-udp", "/").await.status(), 501);
-    // A version that takes it for a plain GET: its 200 must not say that a websocket is open.
-    assert_eq!(client.connect("websocket", "/").await.status(), 501);
-    assert_eq!(rig.version("blue").requests(), 2);
-    drop(client);
     rig.finish().await;
 }
 

@@ -253,6 +253,7 @@ const SPAWNERS: &[&str] = &[
     "src/proxy/hold.rs",
     "src/proxy/listener.rs",
     "src/proxy/record.rs",
+    "src/proxy/shared_h2.rs",
     "src/proxy/tunnel.rs",
     "src/proxy/upstream_h2.rs",
     "src/proxy/worker.rs",

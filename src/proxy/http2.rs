@@ -129,7 +129,8 @@ fn protocol(limits: &ListenerLimits) -> hyper::server::conn::http2::Builder<Loca
         .timer(TokioTimer::new())
         .max_concurrent_streams(CLIENT_STREAMS_MAX)
         .enable_connect_protocol()
-        .max_header_list_size(u32::try_from(limits.max_header_bytes).unwrap_or(u32::MAX))
+        // Twice as much as may be: what is beyond the limit is answered and counted as with HTTP/1.
+        .max_header_list_size(u32::try_from(2 * limits.max_header_bytes).unwrap_or(u32::MAX))
         .max_pending_accept_reset_streams(20)
         .max_local_error_reset_streams(64)
         .keep_alive_interval(PING_EVERY)
@@ -190,7 +191,8 @@ async fn answer(
                 body,
                 alarm,
                 waiting: None,
-                handed: None,
+                // A client may have room for nothing at all.
+                handed: Some(clock::now()),
                 patience: read.unwrap_or(limits.send_timeout),
                 trailers_sent: false,
                 held: worker.buffers.hold(),
@@ -375,6 +377,10 @@ impl BodySource for StreamBody {
                 return Poll::Ready(Ok(Progress::End));
             }
             match ready!(Pin::new(&mut self.incoming).poll_frame(cx)) {
+                // hyper takes a reset without an error for the end.
+                None if !self.incoming.is_end_stream() => {
+                    return Poll::Ready(Err(ClientFault::Gone));
+                }
                 None => self.ended = true,
                 Some(Err(_)) => return Poll::Ready(Err(ClientFault::Gone)),
                 Some(Ok(frame)) => self.take(frame)?,
@@ -489,12 +495,15 @@ impl Body for DownBody {
 }
 
 impl Flowing for RefCell<Option<Streaming>> {
-    fn give_up(&self, then: Instant) {
-        let Ok(mut slot) = self.try_borrow_mut() else { return };
-        if let Some(streaming) = slot.as_mut().filter(|s| s.handed.is_some_and(|at| at <= then)) {
+    fn give_up(&self, then: Instant) -> bool {
+        let Ok(mut slot) = self.try_borrow_mut() else { return false };
+        let late = slot.as_mut().filter(|s| s.handed.is_some_and(|at| at <= then));
+        if let Some(streaming) = late {
             streaming.cx.reason = Some(Reason::SlowClient);
             *slot = None;
+            return true;
         }
+        false
     }
 }
 

@@ -7,12 +7,13 @@ use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
 use std::time::Instant;
 
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 /// An answer on its way down that can be ended from outside.
 pub trait Flowing: std::fmt::Debug {
-    /// Ends it if its last piece was handed over before `then` and nobody has come for another.
-    fn give_up(&self, then: Instant);
+    /// Ends it if its last piece was handed over before `then` and nobody has come for another;
+    /// whether that was so.
+    fn give_up(&self, then: Instant) -> bool;
 }
 
 /// The open streams of one connection; clones share them.
@@ -24,6 +25,8 @@ struct Inner {
     open: Cell<usize>,
     begun: Cell<u64>,
     flowing: RefCell<FxHashMap<u64, Weak<dyn Flowing>>>,
+    /// Those that were ended and are open still: hyper asks no more of what a client has no room for.
+    stuck: RefCell<FxHashSet<u64>>,
 }
 
 /// One open stream; ends when dropped.
@@ -38,13 +41,13 @@ impl Streams {
     pub fn begin(&self) -> OpenStream {
         let number = self.0.begun.get() + 1;
         self.0.begun.set(number);
-        self.0.open.set(self.open() + 1);
+        self.0.open.set(self.0.open.get() + 1);
         OpenStream { streams: self.clone(), number }
     }
 
-    /// How many are open.
+    /// How many are open and were not given up.
     pub fn open(&self) -> usize {
-        self.0.open.get()
+        self.0.open.get() - self.0.stuck.borrow().len()
     }
 
     /// Whether there was any.
@@ -54,10 +57,13 @@ impl Streams {
 
     /// Ends the answers that nobody has come for since `then`.
     pub fn give_up(&self, then: Instant) {
+        let alive = |(number, answer): (&u64, &Weak<_>)| Some((*number, answer.upgrade()?));
         // Ending one may end its stream, which changes the map.
-        let flowing: Vec<_> = self.0.flowing.borrow().values().filter_map(Weak::upgrade).collect();
-        for answer in flowing {
-            answer.give_up(then);
+        let flowing: Vec<_> = self.0.flowing.borrow().iter().filter_map(alive).collect();
+        for (number, answer) in flowing {
+            if answer.give_up(then) {
+                self.0.stuck.borrow_mut().insert(number);
+            }
         }
     }
 }
@@ -74,5 +80,6 @@ impl Drop for OpenStream {
         let inner = &self.streams.0;
         inner.open.set(inner.open.get() - 1);
         inner.flowing.borrow_mut().remove(&self.number);
+        inner.stuck.borrow_mut().remove(&self.number);
     }
 }

@@ -288,7 +288,11 @@ impl H2Exchange {
                 return Poll::Ready(Ok(false));
             }
             let Some(incoming) = &mut self.incoming else { return Poll::Ready(Ok(false)) };
-            match ready!(Pin::new(incoming).poll_frame(cx)) {
+            match ready!(Pin::new(&mut *incoming).poll_frame(cx)) {
+                // hyper takes a reset without an error for the end.
+                None if !incoming.is_end_stream() => {
+                    return Poll::Ready(Err(UpstreamFault::Broken("stream_reset")));
+                }
                 None => self.complete = true,
                 Some(Err(_)) => return Poll::Ready(Err(UpstreamFault::Broken("stream_reset"))),
                 Some(Ok(frame)) => match frame.into_data() {

@@ -439,6 +439,23 @@ async fn a_flood_is_told_from_a_mistake() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_request_that_is_reset_without_an_error_never_looks_whole() {
+    let rig = tls(Rig::build().version("blue", says("blue"))).start().await;
+    let mut stream = connect_tls(rig.web, Some("a.test"), &[b"h2"]).await;
+    let half = written(&[Op::Post(1, false, &[]), Op::Data(1, false, "half")], 0);
+    stream.write_all(&half).await.unwrap();
+    let open = || async { rig.metric("tidegate_upstream_connections", &[]).await };
+    rig.until("it goes up", || async { open().await == 1.0 }).await;
+    let mut reset = Vec::new();
+    frame(&mut reset, RST_STREAM, 0, 1, &[0; 4]);
+    stream.write_all(&reset).await.unwrap();
+    rig.until("it is over", || async { in_flight(&rig).await == 0.0 && open().await == 0.0 }).await;
+    assert_eq!(rig.version("blue").requests(), 0);
+    drop(stream);
+    rig.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_body_that_goes_on_behind_its_length_never_looks_whole() {
     let rig = tls(Rig::build().version("blue", says("blue"))).start().await;
     let mut stream = connect_tls(rig.web, Some("a.test"), &[b"h2"]).await;

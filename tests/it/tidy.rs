@@ -381,7 +381,7 @@ fn metrics_are_documented() {
 }
 
 #[track_caller]
-fn fresh(page: &str, expect: &str) {
+pub fn fresh(page: &str, expect: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(page);
     if std::env::var_os("UPDATE_DOCS").is_some() {
         std::fs::write(&path, expect).unwrap();

@@ -6,7 +6,9 @@ use std::sync::{Arc, Mutex};
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, ServerConfig, SignatureScheme};
+use rustls::{
+    ClientConfig, DigitallySignedStruct, ServerConfig, SignatureScheme, SupportedProtocolVersion,
+};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -126,10 +128,24 @@ pub async fn connect_tls(
     name: Option<&str>,
     alpn: &[&[u8]],
 ) -> TlsStream<TcpStream> {
-    let mut visitor = Visitor::new(None);
-    visitor.config.alpn_protocols = alpn.iter().map(|protocol| protocol.to_vec()).collect();
-    visitor.config.enable_sni = name.is_some();
-    visitor.connect(address, name.unwrap_or("none.test")).await.expect("a handshake")
+    shake(address, name, alpn, rustls::DEFAULT_VERSIONS).await.expect("a handshake")
+}
+
+/// The same by these versions of TLS, with whatever comes of it.
+pub async fn shake(
+    address: SocketAddr,
+    name: Option<&str>,
+    alpn: &[&[u8]],
+    versions: &[&'static SupportedProtocolVersion],
+) -> io::Result<TlsStream<TcpStream>> {
+    let config = ClientConfig::builder_with_protocol_versions(versions).dangerous();
+    let config = config.with_custom_certificate_verifier(Arc::new(Trusting::default()));
+    let mut config = config.with_no_client_auth();
+    config.alpn_protocols = alpn.iter().map(|protocol| protocol.to_vec()).collect();
+    config.enable_sni = name.is_some();
+    let name = ServerName::try_from(name.unwrap_or("none.test").to_owned()).unwrap();
+    let stream = TcpStream::connect(address).await.expect("a listening proxy");
+    TlsConnector::from(Arc::new(config)).connect(name, stream).await
 }
 
 /// Comes again and again, and keeps its sessions.

@@ -15,9 +15,12 @@ use super::frames::{
     frame, status, take, written,
 };
 use super::message::{Message, latin};
-use super::{AT_ONCE, PROBE, Score, with_tls};
+use super::score::{Score, Way};
+use super::{AT_ONCE, PROBE, with_tls};
 use crate::rig::{Rig, connect_tls};
 
+/// What the backend answers to all of them is the usual.
+const NONE: &[Case] = &[];
 const PATIENCE: Duration = Duration::from_secs(10);
 /// The stream of the request that the runner adds.
 const PROBE_STREAM: u32 = 0x000f_ffff;
@@ -48,6 +51,8 @@ pub struct H2Case {
     pub not_up: &'static [&'static str],
     /// How many requests may have come up at most.
     pub seen: usize,
+    /// Whether nothing follows: what was sent is not whole.
+    pub alone: bool,
 }
 
 impl H2Case {
@@ -57,11 +62,15 @@ impl H2Case {
             Fate::Refused => 0,
             _ => usize::MAX,
         };
-        Self { name, level: Level::Must, ops, fate, up: &[], not_up: &[], seen }
+        Self { name, level: Level::Must, ops, fate, up: &[], not_up: &[], seen, alone: false }
     }
 
     pub const fn should(self) -> Self {
         Self { level: Level::Should, ..self }
+    }
+
+    pub const fn alone(self) -> Self {
+        Self { alone: true, ..self }
     }
 
     pub const fn seen(self, seen: usize) -> Self {
@@ -88,12 +97,24 @@ struct Came {
     hung: bool,
 }
 
+/// Cases that share a proxy.
+pub struct Table {
+    pub class: &'static str,
+    pub cases: &'static [H2Case],
+    /// Keys of the listener.
+    pub listener: &'static str,
+}
+
 /// Runs a table.
-pub async fn run(class: &'static str, cases: &'static [H2Case], rig: &Rig, books: &Books) -> Score {
-    let mut score = Score { class, ..Score::default() };
+pub async fn run(table: &'static Table) -> Score {
+    let (class, cases) = (table.class, table.cases);
+    let (address, books) = backend::start(NONE);
+    let rig = with_tls(Rig::build().at("blue", address)).service("retries = { attempts = 0 }");
+    let rig = rig.listener(table.listener).start().await;
+    let mut score = Score::new(class, Way::H2);
     let turns = Arc::new(Semaphore::new(AT_ONCE));
     let runs = cases.iter().enumerate().map(|(place, case)| {
-        let turns = turns.clone();
+        let (rig, turns) = (&rig, turns.clone());
         async move {
             let _turn = turns.acquire().await.unwrap();
             talk(rig, case, place).await
@@ -101,33 +122,19 @@ pub async fn run(class: &'static str, cases: &'static [H2Case], rig: &Rig, books
     });
     let came = join_all(runs).await;
     for (place, (case, came)) in cases.iter().zip(&came).enumerate() {
-        let failure = judge(case, place, came, books).err().map(|why| {
+        let failure = judge(case, place, came, &books).err().map(|why| {
             let seen: Vec<_> = books.of(place).iter().map(Message::text).take(3).collect();
             let sent: String = latin(&written(case.ops, place)).chars().take(800).collect();
             format!(
-                "{:?} ({:?}, {:?}): {why}\n  sent: {sent:?}\n  came: {came:?}\n  seen: {seen:?}\n",
+                "[{class}] {:?} ({:?}, {:?}): {why}\n  sent: {sent:?}\n  came: {came:?}\n  seen: {seen:?}\n",
                 case.name, case.level, case.fate
             )
         });
-        let tally = match case.level {
-            Level::Must => &mut score.must,
-            Level::Should => &mut score.should,
-        };
-        tally.1 += 1;
-        match failure {
-            None => tally.0 += 1,
-            Some(failure) => score.failures.push(failure),
-        }
+        score.count(case.level, failure);
     }
+    score.failures.extend(books.faults().into_iter().map(|fault| format!("backend: {fault}")));
+    rig.finish().await;
     score
-}
-
-/// A proxy for all tables of HTTP/2, and its backend.
-pub async fn rig() -> (Rig, Arc<Books>) {
-    const NONE: &[Case] = &[];
-    let (address, books) = backend::start(NONE);
-    let rig = with_tls(Rig::build().at("blue", address));
-    (rig.service("retries = { attempts = 0 }").start().await, books)
 }
 
 async fn talk(rig: &Rig, case: &H2Case, place: usize) -> Came {
@@ -135,10 +142,9 @@ async fn talk(rig: &Rig, case: &H2Case, place: usize) -> Came {
     let (mut reader, mut writer) = tokio::io::split(stream);
     let mut first = written(case.ops, place);
     let path = format!("/{PROBE}case-{place}-");
-    let probe = [(":method", "HEAD"), (":scheme", "https"), (":authority", "a.test")];
-    let fields = [&probe[..], &[(":path", path.as_str())]].concat();
-    let flags = END_HEADERS | END_STREAM;
-    frame(&mut first, HEADERS, flags, PROBE_STREAM, &block(&fields, place));
+    if !case.alone {
+        probe(&mut first, &path, place);
+    }
     let mut came = Came::default();
     let (answer, mut answers) = tokio::sync::mpsc::unbounded_channel::<Vec<u8>>();
     let sending = async {
@@ -173,6 +179,14 @@ async fn talk(rig: &Rig, case: &H2Case, place: usize) -> Came {
         came.hung = true;
     }
     came
+}
+
+/// The request that follows.
+fn probe(out: &mut Vec<u8>, path: &str, place: usize) {
+    let fields =
+        [(":method", "HEAD"), (":scheme", "https"), (":authority", "a.test"), (":path", path)];
+    let flags = END_HEADERS | END_STREAM;
+    frame(out, HEADERS, flags, PROBE_STREAM, &block(&fields, place));
 }
 
 impl Came {

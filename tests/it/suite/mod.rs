@@ -6,10 +6,12 @@ mod backend;
 mod case;
 pub mod frames;
 mod h2;
+mod h2_up;
+mod handshake;
 mod message;
+mod score;
 mod tables;
 
-use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,8 +21,9 @@ use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 
 use self::backend::Books;
-use self::case::{Case, Level, Manner, Outcome, expand};
+use self::case::{Case, Manner, Outcome, expand};
 use self::message::{Kind, Message, Read, latin, read};
+use self::score::{Score, Way};
 use crate::rig::{Builder, Identity, Rig, connect_tls};
 
 /// Names the requests that the runner adds.
@@ -31,80 +34,47 @@ const NEVER_ENDED: &[u8] = b"\n(the connection never ended)";
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Cases that share a proxy.
+#[derive(Clone, Copy)]
 struct Table {
     class: &'static str,
     cases: &'static [Case],
-    /// Keys of the listener.
+    /// Keys of the listener, of the service, and tables of the file.
     listener: &'static str,
+    service: &'static str,
+    tables: &'static str,
     /// Whether every case goes through TLS as well.
     tls: bool,
     /// One after the other, over connections of which each may leave its mark on the next.
     in_turn: bool,
 }
 
-/// What became of a table.
-#[derive(Debug, Default)]
-struct Score {
-    class: &'static str,
-    must: (usize, usize),
-    should: (usize, usize),
-    failures: Vec<String>,
-}
-
-impl Score {
-    fn count(&mut self, case: &Case, failure: Option<String>) {
-        let tally = match case.level {
-            Level::Must => &mut self.must,
-            Level::Should => &mut self.should,
-        };
-        tally.1 += 1;
-        match failure {
-            None => tally.0 += 1,
-            Some(failure) => self.failures.push(failure),
-        }
-    }
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn the_wire_suite() {
-    let (mut scores, over_h2) =
-        tokio::join!(join_all(tables::ALL.iter().map(run_table)), over_h2());
-    scores.extend(over_h2);
-    let (mut summary, mut failures) = (String::from("wire suite, passed of all:"), Vec::new());
-    let mut cases = 0;
-    for score in &scores {
-        let (must, should) = (score.must, score.should);
-        cases += must.1 + should.1;
-        let class = score.class;
-        write!(summary, " {class} must {}/{} should {}/{};", must.0, must.1, should.0, should.1)
-            .unwrap();
-        failures.extend(score.failures.iter().map(|failure| format!("[{class}] {failure}")));
-    }
-    println!("{summary} {cases} cases");
-    assert!(failures.is_empty(), "{} failed:\n{}\n{summary}", failures.len(), failures.join("\n"));
+    let (plain, over_h2, shaken, up) = tokio::join!(
+        join_all(tables::ALL.iter().map(run_table)),
+        join_all(tables::HTTP2.iter().map(h2::run)),
+        handshake::run(tables::HANDSHAKES),
+        h2_up::run(tables::UPSTREAMS_OF_HTTP2),
+    );
+    let mut scores: Vec<Score> = plain.into_iter().flatten().chain(over_h2).collect();
+    scores.extend([shaken, up]);
+    let failures: Vec<_> = scores.iter().flat_map(|score| &score.failures).collect();
+    let page = score::page(&scores);
+    println!("{page}");
+    let text: Vec<_> = failures.iter().map(|failure| failure.as_str()).collect();
+    assert!(failures.is_empty(), "{} failed:\n{}", failures.len(), text.join("\n"));
+    crate::tidy::fresh("docs/wire.md", &page);
 }
 
-async fn over_h2() -> Vec<Score> {
+async fn run_table(table: &'static Table) -> Vec<Score> {
+    let ways: &[Way] = if table.tls { &[Way::H1, Way::Tls] } else { &[Way::H1] };
     let mut scores = Vec::new();
-    for (class, cases) in tables::HTTP2 {
-        let (rig, books) = h2::rig().await;
-        let mut score = h2::run(class, cases, &rig, &books).await;
-        score.failures.extend(books.faults().into_iter().map(|fault| format!("backend: {fault}")));
-        scores.push(score);
-        rig.finish().await;
-    }
-    scores
-}
-
-async fn run_table(table: &'static Table) -> Score {
-    let mut score = Score { class: table.class, ..Score::default() };
-    let transports: &[&str] = if table.tls { &["plain", "tls"] } else { &["plain"] };
-    for transport in transports {
-        let is_tls = *transport == "tls";
+    for way in ways {
+        let mut score = Score::new(table.class, *way);
         let (address, books) = backend::start(table.cases);
-        let mut rig = Rig::build().at("blue", address);
-        rig = rig.service("timeout = \"5s\"\nretries = { attempts = 0 }");
-        if is_tls {
+        let mut rig = Rig::build().at("blue", address).service("retries = { attempts = 0 }");
+        rig = rig.service(table.service).tables(table.tables);
+        if *way == Way::Tls {
             rig = with_tls(rig);
         }
         let rig = rig.listener(table.listener).start().await;
@@ -113,23 +83,25 @@ async fn run_table(table: &'static Table) -> Score {
             let (rig, turns) = (&rig, turns.clone());
             async move {
                 let _turn = turns.acquire().await.unwrap();
-                talk(rig, case, place, is_tls).await
+                talk(rig, case, place, *way == Way::Tls).await
             }
         });
         let answers = join_all(runs).await;
         for (place, (case, came)) in table.cases.iter().zip(&answers).enumerate() {
             let failure = judge(case, place, came, &books).err();
-            let failure = failure.map(|why| told(case, place, transport, &why, came, &books));
-            score.count(case, failure);
+            let failure =
+                failure.map(|why| told(case, place, (table.class, *way), &why, came, &books));
+            score.count(case.level, failure);
         }
         score.failures.extend(books.faults().into_iter().map(|fault| format!("backend: {fault}")));
         rig.finish().await;
+        scores.push(score);
     }
-    score
+    scores
 }
 
 fn with_tls(rig: Builder) -> Builder {
-    let names = ["a.test", "b.test", "sub.a.test", "127.0.0.1", "::1", "a_b.test"];
+    let names = ["a.test", "b.test", "*.a.test", "127.0.0.1", "::1", "a_b.test"];
     rig.identity("a", &Identity::of(&names)).listener("tls = { cert = \"a.pem\", key = \"a.key\" }")
 }
 
@@ -279,7 +251,7 @@ fn words(who: &str, text: &str, place: usize, has: &[&str], lacks: &[&str]) -> R
 fn told(
     case: &Case,
     place: usize,
-    transport: &str,
+    (class, way): (&str, Way),
     why: &str,
     came: &[u8],
     books: &Books,
@@ -291,7 +263,7 @@ fn told(
     };
     let seen: Vec<_> = books.of(place).iter().map(Message::text).map(short).collect();
     format!(
-        "{:?} ({:?}, {transport}): {why}\n  sent: {}\n  came: {}\n  seen: {}\n",
+        "[{class}] {:?} ({:?}, {way:?}): {why}\n  sent: {}\n  came: {}\n  seen: {}\n",
         case.name,
         case.level,
         short(latin(&sent(case, place)) + &latin(&expand(case.then, place))),

@@ -333,6 +333,15 @@ pub const BODIES: &[H2Case] = &[
         Op::Frame(RST_STREAM, 0, 1, "\0\0\0\x08")
     )
     .seen(0),
+    // Without an error a server would stop reading; a client's request is not whole for it.
+    post!(
+        "reset without an error in the body",
+        Fate::Survives,
+        &[],
+        Op::Data(1, false, "hi"),
+        Op::Frame(RST_STREAM, 0, 1, "\0\0\0\0")
+    )
+    .seen(0),
     post!("padding", OK, &[], Op::Frame(0, END_STREAM | 8, 1, "\x03hi\0\0\0")).up(&["\r\n\r\nhi"]),
     post!(
         "padding longer than the frame",

@@ -84,7 +84,7 @@ pub async fn run(cases: &'static [UpCase]) -> Score {
         let (rig, turns) = (&rig, &turns);
         async move {
             let _turn = turns.acquire().await.unwrap();
-            talk(rig, &case.case, place, false).await
+            talk(rig.web, &case.case, place, false).await
         }
     }));
     let mut score = Score::new("h2 upstream", Way::H1);

@@ -2,6 +2,7 @@
 
 mod basics;
 mod fields;
+mod floods;
 mod framing;
 mod handshakes;
 mod http2;
@@ -57,6 +58,9 @@ pub const ALL: &[Table] = &[
     Table { tables: routes::TABLES, ..table("route", routes::CASES) },
 ];
 
+/// Classes in which upstreams answer plain requests, which clients of HTTP/2 read as well.
+pub const OF_UPSTREAMS: &[&str] = &["upstream", "hop-by-hop", "body"];
+
 /// What clients of HTTP/2 send.
 pub const HTTP2: &[h2::Table] = &[
     h2_table("sanity", basics::H2_SANITY),
@@ -64,7 +68,7 @@ pub const HTTP2: &[h2::Table] = &[
     h2_table("h2 semantic", http2::FIELDS),
     h2_table("h2 semantic", http2::BODIES),
     h2_table("h2 protocol", http2::FRAMES),
-    h2_table("h2 dos", http2::FLOODS),
+    h2_table("h2 dos", floods::FLOODS),
     h2_table("body", basics::H2_BODIES),
     h2::Table { listener: limits::KEYS, ..h2_table("limits", limits::H2_CASES) },
     h2::Table { listener: limits::TIMES, ..h2_table("time-outs", limits::H2_SLOW) },

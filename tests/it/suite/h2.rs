@@ -20,6 +20,8 @@ use super::score::{Score, Way};
 use super::{AT_ONCE, PROBE, with_tls};
 use crate::rig::{Rig, connect_tls};
 
+/// Floods keep a busy machine's workers busy for longer than a second.
+const SERVICE: &str = "connect_timeout = \"10s\"\nretries = { attempts = 0 }";
 /// What the backend answers to all of them is the usual.
 const NONE: &[Case] = &[];
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -137,7 +139,7 @@ async fn run_cases(
     (address, books): (SocketAddr, Arc<Books>),
     listener: &str,
 ) -> Score {
-    let rig = with_tls(Rig::build().at("blue", address)).service("retries = { attempts = 0 }");
+    let rig = with_tls(Rig::build().at("blue", address)).service(SERVICE);
     let rig = rig.listener(listener).start().await;
     let mut score = Score::new(class, Way::H2);
     let turns = Arc::new(Semaphore::new(AT_ONCE));

@@ -97,10 +97,10 @@ pub const BODIES: &[Case] = &[
     sends!("16 KiB less 1", 16383),
     sends!("16 KiB", 16384),
     sends!("64 KiB and 1", 65537),
-    sends!("1 MiB", 1048576),
-    passes("1 MiB in chunks", CHUNKED)
-        .behind("10000\r\n<<x*65536>>\r\nf0000\r\n<<y*983040>>\r\n0\r\n\r\n")
-        .up(&["xxxxyyyy", "<<y*983040>>"]),
+    sends!("256 KiB", 262144),
+    passes("256 KiB in chunks", CHUNKED)
+        .behind("10000\r\n<<x*65536>>\r\n30000\r\n<<y*196608>>\r\n0\r\n\r\n")
+        .up(&["xxxxyyyy", "<<y*196608>>"]),
     passes("a thousand chunks of a byte", CHUNKED)
         .behind("<<1\r\nx\r\n*1000>>0\r\n\r\n")
         .up(&["\r\n\r\n<<x*1000>>"]),
@@ -109,20 +109,20 @@ pub const BODIES: &[Case] = &[
     brings!("1 byte down", 1),
     brings!("16 KiB and 1 down", 16385),
     brings!("64 KiB down", 65536),
-    brings!("1 MiB down", 1048576),
+    brings!("256 KiB down", 262144),
     answers(
-        "1 MiB down in chunks",
-        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n100000\r\n<<x*1048576>>\r\n0\r\n\r\n",
+        "256 KiB down in chunks",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n40000\r\n<<x*262144>>\r\n0\r\n\r\n",
     ),
-    answers("1 MiB down until the end", "HTTP/1.1 200 OK\r\n\r\n<<x*1048576>>")
+    answers("256 KiB down until the end", "HTTP/1.1 200 OK\r\n\r\n<<x*262144>>")
         .manner(Manner::Closing),
     answers(
         "a thousand chunks down",
         "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n<<1\r\nx\r\n*1000>>0\r\n\r\n",
     ),
     broken(
-        "1 MiB less 1 down",
-        "HTTP/1.1 200 OK\r\nContent-Length: 1048576\r\n\r\n<<x*1048575>>",
+        "256 KiB less 1 down",
+        "HTTP/1.1 200 OK\r\nContent-Length: 262144\r\n\r\n<<x*262143>>",
     )
     .manner(Manner::Closing),
     answers("coded content is not touched", "HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 4\r\n\r\n\x1f\u{8b}\x08\0")

@@ -119,6 +119,36 @@ pub const UPGRADES: &[Case] = &[
         .manner(Manner::Closing)
         .up(&["connection: upgrade", "upgrade: websocket", "sec-websocket-key: dghl"])
         .down(&["http/1.1 101", "connection: upgrade", "upgrade: websocket", "sec-websocket-accept: x", "\r\n\r\nframes"]),
+    passes("a websocket in other letters", "GET /@@ HTTP/1.1\r\nHost: a.test\r\nConnection: UPGRADE\r\nUpgrade: WebSocket\r\nSec-WebSocket-Key: x\r\n\r\n")
+        .ends(Outcome::Words)
+        .answer(SWITCH)
+        .manner(Manner::Closing)
+        .up(&["upgrade: websocket"])
+        .down(&["http/1.1 101"]),
+    passes("a websocket among others", "GET /@@ HTTP/1.1\r\nHost: a.test\r\nConnection: Upgrade\r\nUpgrade: own/2, websocket\r\nSec-WebSocket-Key: x\r\n\r\n")
+        .ends(Outcome::Words)
+        .answer(SWITCH)
+        .manner(Manner::Closing)
+        .up(&["\r\nupgrade: websocket\r\n"])
+        .not_up(&["own/2"])
+        .down(&["http/1.1 101"])
+        .should(),
+    passes("an interim answer before the 101", WEBSOCKET)
+        .ends(Outcome::Words)
+        .answer("HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 101 X\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\nframes")
+        .manner(Manner::Closing)
+        .down(&["http/1.1 101", "\r\n\r\nframes"]),
+    passes("a 101 that speaks of lengths", WEBSOCKET)
+        .ends(Outcome::Words)
+        .answer("HTTP/1.1 101 X\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nContent-Length: 0\r\n\r\nframes")
+        .manner(Manner::Closing)
+        .down(&["http/1.1 101", "\r\n\r\nframes"])
+        .not_down(&["content-length"])
+        .should(),
+    passes("a websocket without a key", "GET /@@ HTTP/1.1\r\nHost: a.test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+        .not_up(&["upgrade"]),
+    passes("a websocket with chunks", "GET /@@ HTTP/1.1\r\nHost: a.test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n")
+        .not_up(&["\r\nupgrade"]),
     passes("a websocket that is refused", WEBSOCKET)
         .answer("HTTP/1.1 403 X\r\nContent-Length: 0\r\n\r\n")
         .statuses(&[403]),

@@ -15,12 +15,9 @@ use super::error::UpstreamFault;
 use super::pool::{self, EndpointPool, VersionLoad};
 use super::upstream_h2::UpBody;
 use crate::clock;
-use crate::limits::POOL_IDLE_MAX;
+use crate::limits::{POOL_IDLE_MAX, UPSTREAM_STREAMS_MAX, UPSTREAM_WINDOW_BYTES};
 use crate::net;
 use crate::upstream::Endpoint;
-
-/// Streams on one connection before another is opened.
-const STREAMS_PER_CONNECTION: usize = 100;
 
 /// As many streams as nobody can say to take: a number of theirs has 32 bits.
 const UNTOLD: usize = usize::MAX - 1;
@@ -102,7 +99,7 @@ impl Connection {
     /// Streams that may be open at once: what the other side says, within reason. More of them would
     /// wait for each other.
     fn streams_max(&self) -> usize {
-        self.sender.told.streams_max.get().clamp(1, STREAMS_PER_CONNECTION)
+        self.sender.told.streams_max.get().clamp(1, UPSTREAM_STREAMS_MAX)
     }
 
     /// Whether new streams can be begun, and it is not idle for too long.
@@ -185,6 +182,8 @@ async fn connect(
     let handshake = hyper::client::conn::http2::Builder::new(Tasks(told.clone()))
         .timer(TokioTimer::new())
         .initial_max_send_streams(UNTOLD)
+        .initial_stream_window_size(UPSTREAM_WINDOW_BYTES)
+        .initial_connection_window_size(UPSTREAM_WINDOW_BYTES * UPSTREAM_STREAMS_MAX as u32)
         .handshake(TokioIo::new(stream))
         .await;
     let unreachable = |error| UpstreamFault::Connect(std::io::Error::other(error));

@@ -15,6 +15,7 @@ use hyper::ext::Protocol;
 use hyper::upgrade::OnUpgrade;
 
 use super::body::{BodySource, Progress};
+use super::buffers::Held;
 use super::error::{Fault, UpstreamFault};
 use super::pool::InFlight;
 use super::shared_h2::{Sender, Shared};
@@ -23,7 +24,7 @@ use super::worker::Worker;
 use crate::h1::fields::{Field, Fields};
 use crate::h1::head::{Framing, Method, ResponseHead};
 use crate::h1::write::Section;
-use crate::limits::UPSTREAM_FIELDS_MAX;
+use crate::limits::{UPSTREAM_FIELDS_MAX, UPSTREAM_WINDOW_BYTES};
 
 /// Runs hyper's tasks on this worker.
 #[derive(Debug, Clone, Copy)]
@@ -107,6 +108,8 @@ pub struct H2Exchange {
     incoming: Option<Incoming>,
     method: Method,
     piece: Bytes,
+    /// What may wait behind it: hyper does not tell how much of the stream's window is in use.
+    held: Held,
     trailers: Fields,
     sent: u64,
     /// Something of the request body was taken from the client.
@@ -142,8 +145,10 @@ impl H2Exchange {
             let answering = sender.shared.send.borrow_mut().send_request(request);
             Box::pin(answering) as Answering
         });
+        let held = worker.buffers.hold();
         Self {
             worker,
+            held,
             _flight: flight,
             _shared: sender.shared,
             head,
@@ -255,6 +260,9 @@ impl H2Exchange {
             None => Framing::Chunked,
         };
         self.complete = bodiless || incoming.is_end_stream();
+        if !self.complete {
+            self.held.set(UPSTREAM_WINDOW_BYTES as usize);
+        }
         self.incoming = Some(incoming);
         Poll::Ready(Ok(()))
     }
@@ -288,7 +296,10 @@ impl H2Exchange {
                 return Poll::Ready(Ok(false));
             }
             let Some(incoming) = &mut self.incoming else { return Poll::Ready(Ok(false)) };
-            match ready!(Pin::new(&mut *incoming).poll_frame(cx)) {
+            let came = Pin::new(&mut *incoming).poll_frame(cx);
+            let waits = matches!(&came, Poll::Ready(Some(Ok(frame))) if frame.is_data());
+            self.held.set(if waits { UPSTREAM_WINDOW_BYTES as usize } else { 0 });
+            match ready!(came) {
                 // hyper takes a reset without an error for the end.
                 None if !incoming.is_end_stream() => {
                     return Poll::Ready(Err(UpstreamFault::Broken("stream_reset")));
@@ -330,6 +341,7 @@ impl H2Exchange {
     pub fn finish(&mut self, _: Instant) {
         debug_assert!(self.worker.shared.store.number() > 0, "a request has a revision");
         self.incoming = None;
+        self.held.set(0);
     }
 }
 

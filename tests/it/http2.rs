@@ -372,6 +372,26 @@ async fn a_client_that_reads_nothing_keeps_no_upstream() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn clients_that_read_nothing_hold_up_nobody_on_the_connection_they_share() {
+    let upstream = H2Version::start(None);
+    let rig = Rig::build().at("blue", upstream.address);
+    let rig = rig.each_version("protocol = \"h2c\"").service("timeout = \"2s\"").start().await;
+    let mut still = Vec::new();
+    for count in 1..=20 {
+        let mut client = rig.client().await;
+        client.send(b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n").await;
+        still.push(client);
+        rig.until("it is in flight", || async { in_flight(&rig).await == f64::from(count) }).await;
+    }
+    assert_eq!(rig.get("/other").await.text(), "/other");
+    // One of each worker.
+    assert!(upstream.connections() <= 2, "{}", upstream.connections());
+    still.clear();
+    rig.until("they are gone", || async { in_flight(&rig).await == 0.0 }).await;
+    rig.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_connection_that_is_cut_fails_only_what_cannot_be_repeated() {
     let upstream = H2Version::start(None);
     let rig = before(&upstream).await;

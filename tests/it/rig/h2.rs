@@ -136,7 +136,7 @@ impl H2Client {
 
 /// An upstream that speaks HTTP/2. By path: `/echo` gives the body back as it comes, trailers
 /// included; `/grpc/N` answers with the status N in its trailers, `/wait` once the gate is opened, `/endless` never
-/// ends; every other path is answered with its own name. A websocket at `/socket` gives back what it
+/// ends, `/large` has 16 MiB; every other path is answered with its own name. A websocket at `/socket` gives back what it
 /// is sent, one at `/socket/bye` says that and ends, one at any other path is refused.
 pub struct H2Version {
     pub address: SocketAddr,
@@ -360,6 +360,12 @@ async fn answer(
                 feed.0.closed().await;
                 drop(aborts);
             });
+            return Ok(Response::new(fed));
+        }
+        "/large" => {
+            let (feed, fed) = fed();
+            (0..256).for_each(|_| feed.data(&"x".repeat(64 * 1024)));
+            aborts.none();
             return Ok(Response::new(fed));
         }
         "/wait" => gate.notified().await,

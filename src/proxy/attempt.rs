@@ -128,6 +128,13 @@ impl Attempt {
         either!(self, exchange => exchange.trailers())
     }
 
+    /// Notes that it was waited for in vain. A connection of its own ends with it anyway.
+    pub fn doubt(&self) {
+        if let Self::H2(exchange) = self {
+            exchange.doubt();
+        }
+    }
+
     /// The request head's bytes, to send them again.
     pub fn take_head(&mut self) -> Vec<u8> {
         either!(self, exchange => exchange.take_head())

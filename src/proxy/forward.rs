@@ -117,6 +117,9 @@ pub async fn answer(
             Err(Fault::Client(fault)) => return Err(fault.into()),
             Err(Fault::Upstream(fault)) => {
                 outgoing.bytes = attempt.take_head();
+                if matches!(fault, UpstreamFault::Timeout) {
+                    attempt.doubt();
+                }
                 drop(attempt);
                 now = clock::now();
                 decide(cx, fault, &outgoing, &mut tries, now < deadline)?;

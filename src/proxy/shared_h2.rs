@@ -34,6 +34,11 @@ pub struct Connection {
 pub struct Shared {
     pub send: RefCell<SendRequest<UpBody>>,
     told: Rc<Told>,
+    /// Heads of answers that came over it.
+    pub answers: Cell<u64>,
+    /// Nothing came over it while a request waited in vain. What lies between may have forgotten the
+    /// connection, and to ask by PING is held against clients by servers of gRPC.
+    pub doubtful: Cell<bool>,
     /// Counted for its version as long as it is open.
     _load: pool::Open,
 }
@@ -102,11 +107,11 @@ impl Connection {
         self.sender.told.streams_max.get().clamp(1, UPSTREAM_STREAMS_MAX)
     }
 
-    /// Whether new streams can be begun, and it is not idle for too long.
+    /// Whether new streams can be begun, it is trusted to carry them, and not idle for too long.
     pub fn is_open(&self, now: Instant) -> bool {
         let idle = Rc::strong_count(&self.sender) == 1
             && now.saturating_duration_since(self.used) > POOL_IDLE_MAX;
-        !self.sender.send.borrow().is_closed() && !idle
+        !self.sender.send.borrow().is_closed() && !self.sender.doubtful.get() && !idle
     }
 }
 
@@ -147,7 +152,9 @@ pub async fn sender(
         }
         let (send, told) = connect(endpoint, pool).await?;
         let send = RefCell::new(send);
-        let shared = Rc::new(Shared { send, told, _load: pool::Open::new(load) });
+        let (answers, doubtful) = (Cell::new(0), Cell::new(false));
+        let load = pool::Open::new(load);
+        let shared = Rc::new(Shared { send, told, answers, doubtful, _load: load });
         pool.h2.borrow_mut().push(Connection { sender: shared.clone(), used: clock::now() });
         Ok(Sender { shared, is_tls, reused: false })
     };

@@ -98,7 +98,9 @@ type Answering = Pin<Box<dyn Future<Output = hyper::Result<Response<Incoming>>>>
 pub struct H2Exchange {
     worker: Rc<Worker>,
     _flight: InFlight,
-    _shared: Rc<Shared>,
+    shared: Rc<Shared>,
+    /// Answers that had come over the connection when this began.
+    answers_before: u64,
     head: Vec<u8>,
     slot: Rc<RefCell<Slot>>,
     answering: Option<Answering>,
@@ -150,7 +152,8 @@ impl H2Exchange {
             worker,
             held,
             _flight: flight,
-            _shared: sender.shared,
+            answers_before: sender.shared.answers.get(),
+            shared: sender.shared,
             head,
             slot,
             answering,
@@ -237,6 +240,7 @@ impl H2Exchange {
             Err(error) => return Poll::Ready(Err(self.fault_of(&error))),
         };
         self.answering = None;
+        self.shared.answers.set(self.shared.answers.get() + 1);
         if let Some(accept) = self.accept.take_if(|_| response.status() == StatusCode::OK) {
             self.opening = Some(hyper::upgrade::on(&mut response));
             switching(head, response.headers(), &accept);
@@ -265,6 +269,14 @@ impl H2Exchange {
         }
         self.incoming = Some(incoming);
         Poll::Ready(Ok(()))
+    }
+
+    /// Notes that this was waited for in vain: new streams begin on another connection, unless others
+    /// of this one were answered meanwhile.
+    pub fn doubt(&self) {
+        if self.shared.answers.get() == self.answers_before {
+            self.shared.doubtful.set(true);
+        }
     }
 
     /// The bytes of a websocket that was taken.

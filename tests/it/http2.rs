@@ -372,6 +372,28 @@ async fn a_client_that_reads_nothing_keeps_no_upstream() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_connection_that_went_silent_is_not_asked_again() {
+    let upstream = H2Version::start(None);
+    let rig = tls(Rig::build().at("blue", upstream.address)).service("timeout = \"1s\"");
+    let rig = rig.each_version("protocol = \"h2c\"").start().await;
+    // One connection, and so one worker.
+    let client = connect(&rig).await;
+    assert_eq!(client.get("/other").await.0, 200);
+    assert_eq!(client.get("/wait").await.0, 504);
+    assert_eq!(client.get("/other").await.0, 200);
+    assert_eq!(upstream.connections(), 2);
+    // Where others are answered meanwhile, it is the request that is slow.
+    let waiting = client.begin("GET", "/wait", &[], text(""));
+    rig.until("it waits", || async { upstream.requests() == 4 }).await;
+    assert_eq!(client.get("/other").await.0, 200);
+    assert_eq!(waiting.await.unwrap().status(), 504);
+    assert_eq!(client.get("/other").await.0, 200);
+    assert_eq!(upstream.connections(), 2);
+    drop(client);
+    rig.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn clients_that_read_nothing_hold_up_nobody_on_the_connection_they_share() {
     let upstream = H2Version::start(None);
     let rig = Rig::build().at("blue", upstream.address);

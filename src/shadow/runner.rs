@@ -228,7 +228,10 @@ impl Copy {
                     return Poll::Ready(Ok(()));
                 }
             }
-            alarm.poll(task, self.deadline()).map(|()| Err(UpstreamFault::Timeout.into()))
+            alarm.poll(task, self.deadline()).map(|()| {
+                attempt.doubt();
+                Err(UpstreamFault::Timeout.into())
+            })
         })
         .await
     }

@@ -539,7 +539,10 @@ fn with_certs(mut sources: Vec<PathBuf>, config: &Config) -> Vec<PathBuf> {
             sources.extend([cert.cert.clone(), cert.key.clone()]);
             sources.extend(cert.ocsp.clone());
         }
-        sources.extend(tls.clients.as_ref().map(|clients| clients.ca.clone()));
+        if let Some(clients) = &tls.clients {
+            sources.push(clients.ca.clone());
+            sources.extend(clients.crl.clone());
+        }
     }
     sources
 }

@@ -10,22 +10,22 @@ use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::server::danger::ClientCertVerifier;
-use rustls::server::{ClientHello, ParsedCertificate, ResolvesServerCert, WebPkiClientVerifier};
+use rustls::server::{ClientHello, ParsedCertificate, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 
+use crate::client_trust;
 use crate::plan::{CertPlan, ClientCertsPlan, ListenerTls};
-use crate::upstream::tls::read_roots;
 
 /// The certificates in use.
 #[derive(Debug)]
 pub struct CertStore {
     plan: ListenerTls,
     keys: Arc<Keys>,
-    /// Made anew with other roots of clients, and its ticket keys with it: a session that began under
-    /// the old ones is not resumed.
+    /// Made anew when other clients are trusted, and its ticket keys with it: a session that began
+    /// before is not resumed.
     config: ArcSwap<ServerConfig>,
-    /// The file of those roots as it was read last.
-    trusted: Mutex<Vec<u8>>,
+    /// The files that say which clients are, as they were read last.
+    trusted: Mutex<Vec<Vec<u8>>>,
 }
 
 /// What handshakes look certificates up in; replaced as a whole.
@@ -84,7 +84,7 @@ impl CertStore {
         }
         let keys = Arc::new(Keys(ArcSwap::from_pointee(Index::of(keys))));
         let (verifier, trusted) = match &plan.clients {
-            Some(clients) => (Some(verifier(clients)?), bytes_of(&clients.ca)?),
+            Some(clients) => (Some(client_trust::verifier(clients)?), contents(clients)?),
             None => (None, Vec::new()),
         };
         let config = ArcSwap::from_pointee(server_config(keys.clone(), verifier));
@@ -93,7 +93,7 @@ impl CertStore {
 
     /// Whether everything can be read, for an edit that is to be taken whole or not at all.
     pub fn check(plan: &ListenerTls) -> Result<(), String> {
-        plan.clients.as_ref().map(verifier).transpose()?;
+        plan.clients.as_ref().map(client_trust::verifier).transpose()?;
         plan.certs.iter().try_for_each(|cert| read(cert).map(drop))
     }
 
@@ -114,17 +114,17 @@ impl CertStore {
         if let Some(clients) = &self.plan.clients
             && let Err(error) = self.reload_clients(clients)
         {
-            tracing::warn!("{error}; the old roots of clients stay");
+            tracing::warn!("{error}; which clients are trusted stays as it was");
         }
     }
 
     fn reload_clients(&self, clients: &ClientCertsPlan) -> Result<(), String> {
-        let text = bytes_of(&clients.ca)?;
+        let fresh = contents(clients)?;
         let mut trusted = self.trusted.lock().unwrap_or_else(PoisonError::into_inner);
-        if *trusted != text {
-            let config = server_config(self.keys.clone(), Some(verifier(clients)?));
-            self.config.store(Arc::new(config));
-            *trusted = text;
+        if *trusted != fresh {
+            let verifier = client_trust::verifier(clients)?;
+            self.config.store(Arc::new(server_config(self.keys.clone(), Some(verifier))));
+            *trusted = fresh;
         }
         Ok(())
     }
@@ -155,11 +155,9 @@ fn server_config(keys: Arc<Keys>, clients: Option<Arc<dyn ClientCertVerifier>>) 
     config
 }
 
-/// Who decides about the certificates of clients.
-fn verifier(plan: &ClientCertsPlan) -> Result<Arc<dyn ClientCertVerifier>, String> {
-    let builder = WebPkiClientVerifier::builder(Arc::new(read_roots(&plan.ca)?));
-    let builder = if plan.required { builder } else { builder.allow_unauthenticated() };
-    builder.build().map_err(|error| format!("the roots in {}: {error}", plan.ca.display()))
+/// What the files hold that say which clients are trusted.
+fn contents(clients: &ClientCertsPlan) -> Result<Vec<Vec<u8>>, String> {
+    std::iter::once(&clients.ca).chain(&clients.crl).map(|path| bytes_of(path)).collect()
 }
 
 fn bytes_of(path: &Path) -> Result<Vec<u8>, String> {

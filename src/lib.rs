@@ -9,6 +9,7 @@ pub mod app;
 pub mod certs;
 pub mod cli;
 pub mod client_cert;
+pub mod client_trust;
 pub mod clock;
 pub mod config;
 pub mod control;

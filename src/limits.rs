@@ -179,6 +179,11 @@ pub const CLIENT_STREAMS_MAX: u32 = 128;
 /// Fields of a head that this proxy has written and turns into an HTTP/2 request: those of the client
 /// and a few of its own.
 pub const UPSTREAM_FIELDS_MAX: usize = 512;
+/// Streams on one connection to an upstream before another is opened.
+pub const UPSTREAM_STREAMS_MAX: usize = 100;
+/// Bytes of an answer over HTTP/2 that wait for a client which does not take them. The window of a
+/// connection is this for each of its streams, so that none of them can hold up another.
+pub const UPSTREAM_WINDOW_BYTES: u32 = 256 * 1024;
 /// Bytes of a probe's answer that are looked at.
 pub const PROBE_BODY_BYTES_MAX: usize = 64 * 1024;
 /// Events of the file system that may wait to be looked at; more of them say nothing new.

@@ -414,6 +414,8 @@ pub struct ListenerTls {
 pub struct ClientCertsPlan {
     /// PEM file of the roots to trust.
     pub ca: PathBuf,
+    /// PEM file of the lists of revoked certificates; with one, a client whose issuer has none fails.
+    pub crl: Option<PathBuf>,
     /// Whether a handshake without a certificate fails.
     pub required: bool,
 }

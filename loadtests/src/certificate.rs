@@ -80,6 +80,13 @@ impl Trust {
         Ok(Trust(Arc::new(config)))
     }
 
+    /// The same for clients of HTTP/2.
+    pub fn of_http_2(&self) -> Self {
+        let mut config = ClientConfig::clone(&self.0);
+        config.alpn_protocols = vec![b"h2".to_vec()];
+        Trust(Arc::new(config))
+    }
+
     /// A session that has sent nothing yet.
     pub fn session(&self) -> io::Result<ClientConnection> {
         let name = ServerName::try_from(HOST).map_err(io::Error::other)?;

@@ -300,8 +300,17 @@ impl Problem {
 #[derive(Debug, Clone)]
 pub(super) struct NamedFile {
     pub path: PathBuf,
+    pub holds: Held,
     pub place: Place,
     pub key_path: String,
+}
+
+/// What such a file must hold for the configuration to be one.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Held {
+    /// That is found out by who uses it.
+    Anything,
+    RevocationLists,
 }
 
 /// Where problems are gathered while the files are read.

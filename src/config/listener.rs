@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::error::{Place, Problem};
+use super::error::{Held, Place, Problem};
 use super::read::Section;
 use super::reference::{CERT, CLIENTS, LIMITS, LISTENER, LISTENER_TLS};
 use super::value;
@@ -70,7 +70,8 @@ fn read_tls(section: &Section<'_>) -> Option<ListenerTls> {
 fn read_clients(section: &Section<'_>) -> Option<ClientCertsPlan> {
     const MODES: [(&str, bool); 2] = [("required", true), ("optional", false)];
     let required = section.value("mode", value::word(&MODES));
-    Some(ClientCertsPlan { ca: required_file(section, "ca")?, required })
+    let crl = section.file_of("crl", Held::RevocationLists);
+    Some(ClientCertsPlan { ca: required_file(section, "ca")?, crl, required })
 }
 
 fn read_certs(section: &Section<'_>) -> Option<Vec<CertPlan>> {

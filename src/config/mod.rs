@@ -33,7 +33,8 @@ use std::path::{Path, PathBuf};
 
 use xxhash_rust::xxh3::Xxh3;
 
-use self::error::{Findings, Problem, Source};
+use self::error::{Findings, Held, NamedFile, Problem, Source};
+use crate::client_trust;
 use crate::limits::CONFIG_BYTES_MAX;
 
 pub use self::compile::Config;
@@ -63,7 +64,8 @@ pub struct Parsed {
 }
 
 /// Loads a file, or the `*.toml` of a directory. Files that the configuration names (certificates,
-/// the token file) must be readable; what they hold is not looked at.
+/// the token file) must be readable; what they hold is looked at by who uses it, but for lists of
+/// revoked certificates: no listener may open while it is not known whom to refuse.
 pub fn load(path: &Path, env: Env<'_>) -> Result<Loaded, Report> {
     let Files { base, contents } = Files::read(path)?;
     let fingerprint = fingerprint_of(&contents);
@@ -73,7 +75,7 @@ pub fn load(path: &Path, env: Env<'_>) -> Result<Loaded, Report> {
         sources.push(Source::new(path, text));
     }
     let paths = sources.iter().map(|source| source.path.clone()).collect();
-    let Parsed { config, warnings } = read(sources, &base, env, &is_readable)?;
+    let Parsed { config, warnings } = read(sources, &base, env, &look_at)?;
     Ok(Loaded { config, warnings, sources: paths, fingerprint })
 }
 
@@ -93,20 +95,18 @@ pub fn reference() -> String {
     reference::markdown()
 }
 
-/// Reads sources; `readable` tells whether a file that they name is.
+/// Reads sources; `look_at` tells what is wrong with a file that they name.
 fn read(
     sources: Vec<Source>,
     base: &Path,
     env: Env<'_>,
-    readable: &dyn Fn(&Path) -> io::Result<()>,
+    look_at: &dyn Fn(&NamedFile) -> Result<(), Problem>,
 ) -> Result<Parsed, Report> {
     let findings = Findings::new(sources);
     let document = document::read(&findings, env);
     let config = compile::compile(&findings, &document, base);
     for file in findings.named_files() {
-        if let Err(error) = readable(&file.path) {
-            let problem = Problem::new(format!("cannot read `{}`: {error}", file.path.display()))
-                .help("relative paths begin at the directory of the configuration");
+        if let Err(problem) = look_at(&file) {
             findings.error(file.place, &file.key_path, problem);
         }
     }
@@ -177,9 +177,23 @@ fn cannot_read(path: &Path, error: io::Error) -> Report {
     Report::of_file(path, problem.help("check the path and who may read it"))
 }
 
-fn is_readable(path: &Path) -> io::Result<()> {
+fn look_at(file: &NamedFile) -> Result<(), Problem> {
     // Opening a directory works on Unix; reading from it does not.
-    fs::File::open(path)?.read(&mut [0; 1]).map(|_| ())
+    let read = fs::File::open(&file.path).and_then(|mut open| open.read(&mut [0; 1]));
+    read.map_err(|error| {
+        Problem::new(format!("cannot read `{}`: {error}", file.path.display()))
+            .help("relative paths begin at the directory of the configuration")
+    })?;
+    match file.holds {
+        Held::Anything => Ok(()),
+        Held::RevocationLists => {
+            let read = client_trust::read_revoked(&file.path);
+            read.map(drop).map_err(|error| {
+                Problem::new(error)
+                    .help("give PEM: each list between `BEGIN X509 CRL` and `END X509 CRL`")
+            })
+        }
+    }
 }
 
 fn base_of(file: &Path) -> &Path {

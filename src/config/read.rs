@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use super::document::{Entry, Node, Table, Value, constant};
-use super::error::{Findings, NamedFile, Place, Problem};
+use super::error::{Findings, Held, NamedFile, Place, Problem};
 use super::reference::{About, Absent, Key};
 use crate::limits::{NAME_BYTES_MAX, NAMES_LISTED_MAX, SUGGESTED_FROM_MAX};
 
@@ -139,9 +139,15 @@ impl<'a> Section<'a> {
 
     /// As [`Section::file`], of a file that must be readable.
     pub fn readable_file(&self, key: &'static str) -> Option<PathBuf> {
+        self.file_of(key, Held::Anything)
+    }
+
+    /// As [`Section::file`], of a file that must hold this.
+    pub fn file_of(&self, key: &'static str, holds: Held) -> Option<PathBuf> {
         let path = self.file(key)?;
         let file = NamedFile {
             path: path.clone(),
+            holds,
             place: self.place_of(key),
             key_path: self.path_of(key),
         };

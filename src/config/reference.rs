@@ -155,6 +155,11 @@ sections! {
         "ca" "file" Required
             => "The roots to trust, PEM. Read again when the file changes; sessions from before are \
                 not resumed then.";
+        "crl" "file" Words("nothing is revoked")
+            => "Lists of revoked certificates (CRL), PEM: one of each issuer in a client's chain, or the \
+                client is refused. Read again as the roots are; while it cannot be read, the lists from \
+                before stay, and a start without any fails. A list behind its `nextUpdate` goes on \
+                to refuse whom it names and nobody else; the log warns of it.";
         "mode" "`required` or `optional`" Is(r#""required""#)
             => "Whether a handshake without a certificate fails.";
     }
@@ -228,7 +233,9 @@ sections! {
         "endpoints" "list of `host:port`" Is("[]")
             => "Where it answers. Names are resolved, and again as their TTL ends.";
         "protocol" "`http1`, `h2c`, `https` or `h2`" Is(r#""http1""#)
-            => "What is spoken to its endpoints; `https` and `h2` are encrypted.";
+            => "What is spoken to its endpoints; `https` and `h2` are encrypted. Over `h2` and `h2c` a \
+                websocket is a stream of its own, for endpoints that say they take them (RFC 8441); \
+                for others it is answered with 501.";
         "tls" "section" Words("the system's roots, the endpoint's host")
             => "How certificates are verified; only for `https` and `h2`.";
         "health" "section" Words("endpoints count as healthy") => "Active health checks.";

@@ -9,7 +9,9 @@ use super::error::{ClientFault, Fault, UpstreamFault};
 use super::exchange::Exchange;
 use super::forward::Outgoing;
 use super::pool::{Connection, InFlight};
-use super::upstream_h2::{H2Exchange, Sender};
+use super::shared_h2::Sender;
+use super::upstream_h2::H2Exchange;
+use super::websocket;
 use super::worker::Worker;
 use crate::h1::fields::Fields;
 use crate::h1::head::ResponseHead;
@@ -58,7 +60,11 @@ impl Attempt {
     ) -> Self {
         let head = std::mem::take(&mut outgoing.bytes);
         let (framing, method) = (outgoing.framing, outgoing.head.method);
-        Self::H2(Box::new(H2Exchange::new(worker.clone(), sender, flight, head, framing, method)))
+        let key = outgoing.head.fields.find(websocket::KEY);
+        let accept = key.filter(|_| outgoing.head.websocket).map(websocket::accept);
+        let worker = worker.clone();
+        let exchange = H2Exchange::new(worker, sender, flight, head, framing, method, accept);
+        Self::H2(Box::new(exchange))
     }
 
     /// Moves the request body up; see [`Exchange::poll_upload`].
@@ -120,6 +126,13 @@ impl Attempt {
     /// Trailer fields of a complete answer.
     pub fn trailers(&self) -> Option<&Fields> {
         either!(self, exchange => exchange.trailers())
+    }
+
+    /// Notes that it was waited for in vain. A connection of its own ends with it anyway.
+    pub fn doubt(&self) {
+        if let Self::H2(exchange) = self {
+            exchange.doubt();
+        }
     }
 
     /// The request head's bytes, to send them again.

@@ -16,7 +16,7 @@ use super::body::BodySource;
 use super::context::{Assigned, RequestCx};
 use super::error::{Fault, ProxyError, Reason, UpstreamFault};
 use super::pool::{Connection, InFlight};
-use super::upstream_h2;
+use super::shared_h2;
 use crate::clock;
 use crate::h1::head::{Framing, RequestHead, ResponseHead};
 use crate::h1::write;
@@ -117,6 +117,9 @@ pub async fn answer(
             Err(Fault::Client(fault)) => return Err(fault.into()),
             Err(Fault::Upstream(fault)) => {
                 outgoing.bytes = attempt.take_head();
+                if matches!(fault, UpstreamFault::Timeout) {
+                    attempt.doubt();
+                }
                 drop(attempt);
                 now = clock::now();
                 decide(cx, fault, &outgoing, &mut tries, now < deadline)?;
@@ -218,7 +221,14 @@ async fn begin(
     }
     if version.plan.protocol.is_h2() {
         let timeout = service.plan.policy.connect_timeout;
-        let sender = upstream_h2::sender(endpoint, &pool, version_load, timeout).await;
+        let sender = shared_h2::sender(endpoint, &pool, version_load, timeout).await;
+        // Not the version's fault: it is neither charged with it nor given up for it.
+        if outgoing.head.websocket
+            && let Ok(sender) = &sender
+            && !sender.takes_websockets(timeout).await
+        {
+            return Err(ProxyError::with(Reason::NotImplemented, "websocket"));
+        }
         if worker.shared.store.number() > lease.number {
             return Ok(Begun::Again);
         }

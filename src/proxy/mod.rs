@@ -29,6 +29,7 @@ pub mod recent;
 pub mod record;
 pub mod reply;
 mod respond;
+pub(crate) mod shared_h2;
 mod tunnel;
 pub(crate) mod upstream_h2;
 mod websocket;

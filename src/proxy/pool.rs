@@ -28,7 +28,7 @@ pub struct EndpointPool {
     /// Held while an HTTP/2 connection is made: those who come meanwhile share it.
     pub h2_connecting: tokio::sync::Mutex<()>,
     /// HTTP/2 connections, shared by requests.
-    pub h2: RefCell<Vec<super::upstream_h2::Connection>>,
+    pub h2: RefCell<Vec<super::shared_h2::Connection>>,
 }
 
 /// One version as this worker sees it.

@@ -4,6 +4,7 @@ use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::io::poll_read_buf;
 
@@ -14,7 +15,6 @@ use super::http2::Duplex;
 use super::respond;
 use super::worker::Worker;
 use crate::h1::head::{HttpVersion, ResponseHead};
-use crate::net::Stream;
 
 /// Gives the 101 to the client and carries bytes until both directions have ended. There is no
 /// time-out: upgraded connections are quiet for as long as they like.
@@ -25,31 +25,46 @@ pub async fn run(
     answer: &ResponseHead,
     out: &mut Vec<u8>,
 ) {
-    let Attempt::H1(exchange) = attempt else { return };
     out.clear();
     respond::head(out, &cx, answer, HttpVersion::Http11, false, true);
     let early = client.take_unread();
-    let Some((mut connection, _flight, late)) = exchange.into_tunnel() else { return };
-    out.extend_from_slice(&late);
-    let (down, upstream) = (std::mem::take(out), &mut connection.stream);
-    carry(&mut cx, (&mut client.stream, early), (upstream, down)).await;
+    open(&mut cx, (&mut client.stream, early), attempt, std::mem::take(out)).await;
     cx.close(101);
 }
 
 /// The same over a stream of HTTP/2, whose client was told already.
 pub async fn run_stream(mut cx: RequestCx, mut client: Duplex, attempt: Attempt) {
-    let Attempt::H1(exchange) = attempt else { return };
-    let Some((mut connection, _flight, late)) = exchange.into_tunnel() else { return };
-    carry(&mut cx, (&mut client, Vec::new()), (&mut connection.stream, late)).await;
+    open(&mut cx, (&mut client, Vec::new()), attempt, Vec::new()).await;
     // What the client was told by HTTP/2, which has no 101.
     cx.close(200);
 }
 
-/// Carries what each side has sent already and what it sends, towards the other.
-async fn carry<S: AsyncRead + AsyncWrite + Unpin>(
+/// Opens the upstream's side and carries, `answer` before anything else down.
+async fn open(
     cx: &mut RequestCx,
-    (client, early): (&mut S, Vec<u8>),
-    (upstream, late): (&mut Stream, Vec<u8>),
+    client: (&mut (impl AsyncRead + AsyncWrite + Unpin), Vec<u8>),
+    attempt: Attempt,
+    mut answer: Vec<u8>,
+) {
+    match attempt {
+        Attempt::H1(exchange) => {
+            let Some((mut connection, _flight, late)) = exchange.into_tunnel() else { return };
+            answer.extend_from_slice(&late);
+            carry(cx, client, (&mut connection.stream, answer)).await;
+        }
+        Attempt::H2(mut exchange) => {
+            let Some(opening) = exchange.take_opening() else { return };
+            let Ok(upstream) = opening.await else { return };
+            carry(cx, client, (&mut TokioIo::new(upstream), answer)).await;
+        }
+    }
+}
+
+/// Carries what each side has sent already and what it sends, towards the other.
+async fn carry(
+    cx: &mut RequestCx,
+    (client, early): (&mut (impl AsyncRead + AsyncWrite + Unpin), Vec<u8>),
+    (upstream, late): (&mut (impl AsyncRead + AsyncWrite + Unpin), Vec<u8>),
 ) {
     let worker = cx.worker.clone();
     let mut up = Pipe { buffer: early, ..Pipe::default() };

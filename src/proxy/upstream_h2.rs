@@ -1,159 +1,30 @@
 //! Attempts over HTTP/2: streams of shared connections, spoken by hyper.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
-use http::{HeaderMap, Request, Response, Uri};
+use http::{HeaderMap, Request, Response, StatusCode, Uri};
 use http_body::{Body, Frame};
 use hyper::body::Incoming;
-use hyper::client::conn::http2::SendRequest;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper::ext::Protocol;
+use hyper::upgrade::OnUpgrade;
 
 use super::body::{BodySource, Progress};
+use super::buffers::Held;
 use super::error::{Fault, UpstreamFault};
-use super::pool::{self, EndpointPool, InFlight, VersionLoad};
+use super::pool::InFlight;
+use super::shared_h2::{Sender, Shared};
+use super::websocket;
 use super::worker::Worker;
-use crate::clock;
 use crate::h1::fields::{Field, Fields};
 use crate::h1::head::{Framing, Method, ResponseHead};
 use crate::h1::write::Section;
-use crate::limits::{POOL_IDLE_MAX, UPSTREAM_FIELDS_MAX};
-use crate::net;
-use crate::upstream::Endpoint;
-
-/// Streams on one connection before another is opened.
-const STREAMS_PER_CONNECTION: usize = 100;
-
-/// Runs hyper's tasks on this worker.
-#[derive(Debug, Clone, Copy)]
-pub struct LocalExecutor;
-
-impl<F: Future + 'static> hyper::rt::Executor<F> for LocalExecutor {
-    fn execute(&self, future: F) {
-        tokio::task::spawn_local(async move {
-            future.await;
-        });
-    }
-}
-
-/// An open connection that requests share.
-#[derive(Debug)]
-pub struct Connection {
-    sender: Rc<Shared>,
-    used: Instant,
-}
-
-#[derive(Debug)]
-struct Shared {
-    send: RefCell<SendRequest<UpBody>>,
-    /// Streams that the other side takes at once, as far as it has said.
-    streams_max: Rc<Cell<usize>>,
-    /// Counted for its version as long as it is open.
-    _load: pool::Open,
-}
-
-/// Leave to begin one stream.
-#[derive(Debug)]
-pub struct Sender {
-    shared: Rc<Shared>,
-    is_tls: bool,
-    /// Whether the connection has served others before.
-    reused: bool,
-}
-
-impl Connection {
-    /// Streams that may be open at once: what the other side says, within reason. More of them would
-    /// wait for each other.
-    fn streams_max(&self) -> usize {
-        self.sender.streams_max.get().clamp(1, STREAMS_PER_CONNECTION)
-    }
-
-    /// Whether new streams can be begun, and it is not idle for too long.
-    pub fn is_open(&self, now: Instant) -> bool {
-        let idle = Rc::strong_count(&self.sender) == 1
-            && now.saturating_duration_since(self.used) > POOL_IDLE_MAX;
-        !self.sender.send.borrow().is_closed() && !idle
-    }
-}
-
-/// A place on an open connection, or on a new one, in `timeout`.
-pub async fn sender(
-    endpoint: &Endpoint,
-    pool: &EndpointPool,
-    load: Rc<VersionLoad>,
-    timeout: Duration,
-) -> Result<Sender, UpstreamFault> {
-    let is_tls = endpoint.tls.is_some();
-    if let Some(sender) = place(pool, is_tls) {
-        return Ok(sender);
-    }
-    let connecting = async {
-        let _turn = pool.h2_connecting.lock().await;
-        // Whoever had the turn before may have made one that serves this request too.
-        if let Some(sender) = place(pool, is_tls) {
-            return Ok(sender);
-        }
-        let (send, streams_max) = connect(endpoint, pool).await?;
-        let send = RefCell::new(send);
-        let shared = Rc::new(Shared { send, streams_max, _load: pool::Open::new(load) });
-        pool.h2.borrow_mut().push(Connection { sender: shared.clone(), used: clock::now() });
-        Ok(Sender { shared, is_tls, reused: false })
-    };
-    let connected = Box::pin(tokio::time::timeout(timeout, connecting)).await;
-    connected.unwrap_or(Err(UpstreamFault::ConnectTimeout))
-}
-
-/// A place on the least busy connection that is open.
-fn place(pool: &EndpointPool, is_tls: bool) -> Option<Sender> {
-    let now = clock::now();
-    let mut open = pool.h2.borrow_mut();
-    open.retain(|connection| connection.is_open(now));
-    let busy = |connection: &Connection| Rc::strong_count(&connection.sender);
-    let least = open.iter_mut().min_by_key(|connection| busy(connection));
-    let connection = least.filter(|connection| busy(connection) <= connection.streams_max())?;
-    connection.used = now;
-    Some(Sender { shared: connection.sender.clone(), is_tls, reused: true })
-}
-
-async fn connect(
-    endpoint: &Endpoint,
-    pool: &EndpointPool,
-) -> Result<(SendRequest<UpBody>, Rc<Cell<usize>>), UpstreamFault> {
-    let addresses = endpoint.addresses().clone();
-    let turn = pool.turn.replace(pool.turn.get().wrapping_add(1));
-    let stream = net::connect(&addresses, turn, endpoint.tls.as_ref(), b"").await;
-    let stream = stream.map_err(UpstreamFault::Connect)?;
-    if endpoint.tls.is_some() && stream.alpn() != Some(b"h2") {
-        return Err(UpstreamFault::Connect(std::io::Error::other("no HTTP/2 was agreed on")));
-    }
-    let handshake = hyper::client::conn::http2::Builder::new(LocalExecutor)
-        .timer(TokioTimer::new())
-        .handshake(TokioIo::new(stream))
-        .await;
-    let unreachable = |error| UpstreamFault::Connect(std::io::Error::other(error));
-    let (send, connection) = handshake.map_err(unreachable)?;
-    let streams_max = Rc::new(Cell::new(STREAMS_PER_CONNECTION));
-    let said = streams_max.clone();
-    tokio::task::spawn_local(async move {
-        let mut connection = std::pin::pin!(connection);
-        let ended = std::future::poll_fn(|task| {
-            let ended = connection.as_mut().poll(task);
-            if ended.is_pending() {
-                said.set(connection.current_max_send_streams());
-            }
-            ended
-        });
-        if let Err(error) = ended.await {
-            tracing::debug!(%error, "an upstream connection ended");
-        }
-    });
-    Ok((send, streams_max))
-}
+use crate::limits::{UPSTREAM_FIELDS_MAX, UPSTREAM_WINDOW_BYTES};
 
 /// The request body as hyper pulls it: one frame at a time through a slot.
 #[derive(Debug)]
@@ -215,13 +86,20 @@ type Answering = Pin<Box<dyn Future<Output = hyper::Result<Response<Incoming>>>>
 pub struct H2Exchange {
     worker: Rc<Worker>,
     _flight: InFlight,
-    _shared: Rc<Shared>,
+    shared: Rc<Shared>,
+    /// Answers that had come over the connection when this began.
+    answers_before: u64,
     head: Vec<u8>,
     slot: Rc<RefCell<Slot>>,
     answering: Option<Answering>,
+    /// What a websocket that is taken is answered with by HTTP/1.1, where one is asked for.
+    accept: Option<String>,
+    opening: Option<OnUpgrade>,
     incoming: Option<Incoming>,
     method: Method,
     piece: Bytes,
+    /// What may wait behind it: hyper does not tell how much of the stream's window is in use.
+    held: Held,
     trailers: Fields,
     sent: u64,
     /// Something of the request body was taken from the client.
@@ -237,7 +115,7 @@ impl std::fmt::Debug for H2Exchange {
 }
 
 impl H2Exchange {
-    /// Begins a stream with the head that `admit` wrote.
+    /// Begins a stream with the head that `admit` wrote, as CONNECT where it asks for a websocket.
     pub fn new(
         worker: Rc<Worker>,
         sender: Sender,
@@ -245,21 +123,30 @@ impl H2Exchange {
         head: Vec<u8>,
         framing: Framing,
         method: Method,
+        accept: Option<String>,
     ) -> Self {
         let empty = framing == Framing::None;
         let slot = Rc::new(RefCell::new(Slot { ended: empty, empty, ..Slot::default() }));
         let request = request_of(&head, sender.is_tls, UpBody(slot.clone()));
-        let answering = request.map(|request| {
+        let answering = request.map(|mut request| {
+            if accept.is_some() {
+                connects(&mut request);
+            }
             let answering = sender.shared.send.borrow_mut().send_request(request);
             Box::pin(answering) as Answering
         });
+        let held = worker.buffers.hold();
         Self {
             worker,
+            held,
             _flight: flight,
-            _shared: sender.shared,
+            answers_before: sender.shared.answers.get(),
+            shared: sender.shared,
             head,
             slot,
             answering,
+            accept,
+            opening: None,
             incoming: None,
             method,
             piece: Bytes::new(),
@@ -336,11 +223,17 @@ impl H2Exchange {
         let Some(answering) = &mut self.answering else {
             return Poll::Ready(Err(UpstreamFault::Malformed("request_not_expressible")));
         };
-        let response = match ready!(answering.as_mut().poll(cx)) {
+        let mut response = match ready!(answering.as_mut().poll(cx)) {
             Ok(response) => response,
             Err(error) => return Poll::Ready(Err(self.fault_of(&error))),
         };
         self.answering = None;
+        self.shared.answers.set(self.shared.answers.get() + 1);
+        if let Some(accept) = self.accept.take_if(|_| response.status() == StatusCode::OK) {
+            self.opening = Some(hyper::upgrade::on(&mut response));
+            switching(head, response.headers(), &accept);
+            return Poll::Ready(Ok(()));
+        }
         let (parts, incoming) = response.into_parts();
         if parts.status.is_informational() {
             return Poll::Ready(Err(UpstreamFault::Malformed("upgrade_unasked")));
@@ -359,8 +252,24 @@ impl H2Exchange {
             None => Framing::Chunked,
         };
         self.complete = bodiless || incoming.is_end_stream();
+        if !self.complete {
+            self.held.set(UPSTREAM_WINDOW_BYTES as usize);
+        }
         self.incoming = Some(incoming);
         Poll::Ready(Ok(()))
+    }
+
+    /// Notes that this was waited for in vain: new streams begin on another connection, unless others
+    /// of this one were answered meanwhile.
+    pub fn doubt(&self) {
+        if self.shared.answers.get() == self.answers_before {
+            self.shared.doubtful.set(true);
+        }
+    }
+
+    /// The bytes of a websocket that was taken.
+    pub fn take_opening(&mut self) -> Option<OnUpgrade> {
+        self.opening.take()
     }
 
     /// What a stream that ended without an answer says about a second try.
@@ -387,7 +296,14 @@ impl H2Exchange {
                 return Poll::Ready(Ok(false));
             }
             let Some(incoming) = &mut self.incoming else { return Poll::Ready(Ok(false)) };
-            match ready!(Pin::new(incoming).poll_frame(cx)) {
+            let came = Pin::new(&mut *incoming).poll_frame(cx);
+            let waits = matches!(&came, Poll::Ready(Some(Ok(frame))) if frame.is_data());
+            self.held.set(if waits { UPSTREAM_WINDOW_BYTES as usize } else { 0 });
+            match ready!(came) {
+                // hyper takes a reset without an error for the end.
+                None if !incoming.is_end_stream() => {
+                    return Poll::Ready(Err(UpstreamFault::Broken("stream_reset")));
+                }
                 None => self.complete = true,
                 Some(Err(_)) => return Poll::Ready(Err(UpstreamFault::Broken("stream_reset"))),
                 Some(Ok(frame)) => match frame.into_data() {
@@ -425,6 +341,7 @@ impl H2Exchange {
     pub fn finish(&mut self, _: Instant) {
         debug_assert!(self.worker.shared.store.number() > 0, "a request has a revision");
         self.incoming = None;
+        self.held.set(0);
     }
 }
 
@@ -459,6 +376,25 @@ fn request_of(head: &[u8], tls: bool, body: UpBody) -> Option<Request<UpBody>> {
         }
     }
     request.body(body).ok()
+}
+
+/// Makes the handshake of HTTP/1.1 that of HTTP/2 (RFC 8441 §5).
+fn connects(request: &mut Request<UpBody>) {
+    *request.method_mut() = http::Method::CONNECT;
+    request.headers_mut().remove(websocket::KEY);
+    request.extensions_mut().insert(Protocol::from_static("websocket"));
+}
+
+/// The answer of HTTP/1.1 that stands for a stream which was opened.
+fn switching(head: &mut ResponseHead, fields: &HeaderMap, accept: &str) {
+    head.begin(101);
+    head.websocket = true;
+    head.framing = Framing::None;
+    let of_streams = |name: &str| name != "content-length" && name != websocket::ACCEPT;
+    for (name, value) in fields.iter().filter(|(name, _)| of_streams(name.as_str())) {
+        head.fields.push(name.as_str().as_bytes(), value.as_bytes());
+    }
+    head.fields.push(websocket::ACCEPT.as_bytes(), accept.as_bytes());
 }
 
 /// Fields as hyper holds them.

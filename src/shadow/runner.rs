@@ -29,7 +29,8 @@ use crate::proxy::body::{BodySource, NoBody};
 use crate::proxy::error::{Fault, UpstreamFault};
 use crate::proxy::exchange::Exchange;
 use crate::proxy::pool::{Connection, EndpointPool, InFlight};
-use crate::proxy::upstream_h2::{self, H2Exchange};
+use crate::proxy::shared_h2;
+use crate::proxy::upstream_h2::H2Exchange;
 use crate::proxy::worker::Worker;
 use crate::snapshot::Service;
 use crate::upstream::{self, Endpoint, Version, pick};
@@ -190,9 +191,9 @@ impl Copy {
         let timeout = self.service.plan.policy.connect_timeout;
         let (framing, method) = (self.framing, self.method);
         if version.plan.protocol.is_h2() {
-            let sender = upstream_h2::sender(&endpoint, &pool, load, timeout).await?;
+            let sender = shared_h2::sender(&endpoint, &pool, load, timeout).await?;
             let head = std::mem::take(&mut self.head);
-            let exchange = H2Exchange::new(worker, sender, flight, head, framing, method);
+            let exchange = H2Exchange::new(worker, sender, flight, head, framing, method, None);
             return Ok(Attempt::H2(Box::new(exchange)));
         }
         let connection = match pool.take().filter(|_| kept) {
@@ -227,7 +228,10 @@ impl Copy {
                     return Poll::Ready(Ok(()));
                 }
             }
-            alarm.poll(task, self.deadline()).map(|()| Err(UpstreamFault::Timeout.into()))
+            alarm.poll(task, self.deadline()).map(|()| {
+                attempt.doubt();
+                Err(UpstreamFault::Timeout.into())
+            })
         })
         .await
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::json;
 use tokio::sync::Notify;
 
-use crate::rig::{Builder, Client, H2Client, Identity, Rig, connect_tls, says, text};
+use crate::rig::{Builder, Client, H2Client, H2Version, Identity, Rig, connect_tls, says, text};
 
 const REASONS: &str = "tidegate_reasons_total";
 
@@ -219,17 +219,21 @@ async fn a_client_that_reads_nothing_is_told_from_one_that_went_away() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_waits_to_be_taken_has_a_bound_in_sum() {
     let large = "x".repeat(16 * 1024 * 1024);
-    let rig = Rig::build()
-        .version("blue", says(&large))
-        .server("max_buffered = \"256KiB\"")
-        .start()
-        .await;
+    let over_h1 = Rig::build().version("blue", says(&large)).server("max_buffered = \"256KiB\"");
+    fills(over_h1.start().await, "/").await;
+    let upstream = H2Version::start(None);
+    let over_h2 = Rig::build().at("blue", upstream.address).each_version("protocol = \"h2c\"");
+    fills(over_h2.server("max_buffered = \"1MiB\"").start().await, "/large").await;
+}
+
+/// Asks for what is not taken until nothing more is answered, then goes away.
+async fn fills(rig: Rig, path: &str) {
     let mut still = Vec::new();
     let head = async || rig.client().await.ask("HEAD", "/", "").await.unwrap();
     while head().await.status == 200 {
         assert!(still.len() < 32, "it is never full");
         let mut client = rig.client().await;
-        client.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
+        client.send(format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n").as_bytes()).await;
         still.push(client);
         let count = still.len() as f64;
         rig.until("it is in flight", || async {

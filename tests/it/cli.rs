@@ -366,6 +366,13 @@ async fn check_points_at_what_is_wrong() {
     let json = tidegate(&["check", "-c", &file, "--json"]).await.says(1, &[]).json();
     assert_eq!((&json["valid"], json["diagnostics"].as_array().unwrap().len()), (&json!(false), 2));
 
+    // Whom to refuse is known before any listener opens, so that this is an error with a place.
+    let with_list = std::fs::read_to_string(&path).unwrap();
+    let clients = "key = \"web.key\", clients = { ca = \"web.pem\", crl = \"web.key\" } }";
+    std::fs::write(&path, with_list.replace("key = \"web.key\" }", clients)).unwrap();
+    let bad = tidegate(&["check", "-c", &file]).await;
+    bad.says(1, &["clients.crl", "web.key holds no list", "bad.toml:6", "^^^", "X509 CRL"]);
+
     let minimal = concat!(env!("CARGO_MANIFEST_DIR"), "/config/minimal.toml");
     let good = tidegate(&["check", "-c", minimal]).await;
     good.says(0, &["is valid: 1 listener, 1 service, 1 route"]);

@@ -4,9 +4,7 @@ use std::future::poll_fn;
 use std::sync::Arc;
 
 use http_body_util::BodyExt;
-use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpListener;
 use tokio::sync::Notify;
 
 use crate::rig::{Builder, H2Client, H2Version, Identity, Rig, connect_tls, fed, says, text};
@@ -14,13 +12,13 @@ use crate::suite::frames::{
     ACK, DATA, END_STREAM, GOAWAY, HEADERS, Op, PING, PREFACE, RST_STREAM, frame, written,
 };
 
-fn tls(builder: Builder) -> Builder {
+pub fn tls(builder: Builder) -> Builder {
     builder
         .identity("a", &Identity::of(&["a.test", "b.test"]))
         .listener("tls = { cert = \"a.pem\", key = \"a.key\" }")
 }
 
-async fn connect(rig: &Rig) -> H2Client {
+pub async fn connect(rig: &Rig) -> H2Client {
     let stream = connect_tls(rig.web, Some("a.test"), &[b"h2"]).await;
     H2Client::over(stream, "a.test").await
 }
@@ -30,7 +28,7 @@ async fn before(upstream: &H2Version) -> Rig {
     tls(Rig::build().at("blue", upstream.address).each_version("protocol = \"h2c\"")).start().await
 }
 
-async fn in_flight(rig: &Rig) -> f64 {
+pub async fn in_flight(rig: &Rig) -> f64 {
     rig.metric("tidegate_requests_in_flight", &[]).await
 }
 
@@ -401,6 +399,48 @@ async fn a_client_that_reads_nothing_keeps_no_upstream() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_connection_that_went_silent_is_not_asked_again() {
+    let upstream = H2Version::start(None);
+    let rig = tls(Rig::build().at("blue", upstream.address)).service("timeout = \"1s\"");
+    let rig = rig.each_version("protocol = \"h2c\"").start().await;
+    // One connection, and so one worker.
+    let client = connect(&rig).await;
+    assert_eq!(client.get("/other").await.0, 200);
+    assert_eq!(client.get("/wait").await.0, 504);
+    assert_eq!(client.get("/other").await.0, 200);
+    assert_eq!(upstream.connections(), 2);
+    // Where others are answered meanwhile, it is the request that is slow.
+    let waiting = client.begin("GET", "/wait", &[], text(""));
+    rig.until("it waits", || async { upstream.requests() == 4 }).await;
+    assert_eq!(client.get("/other").await.0, 200);
+    assert_eq!(waiting.await.unwrap().status(), 504);
+    assert_eq!(client.get("/other").await.0, 200);
+    assert_eq!(upstream.connections(), 2);
+    drop(client);
+    rig.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_that_read_nothing_hold_up_nobody_on_the_connection_they_share() {
+    let upstream = H2Version::start(None);
+    let rig = Rig::build().at("blue", upstream.address);
+    let rig = rig.each_version("protocol = \"h2c\"").service("timeout = \"2s\"").start().await;
+    let mut still = Vec::new();
+    for count in 1..=20 {
+        let mut client = rig.client().await;
+        client.send(b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n").await;
+        still.push(client);
+        rig.until("it is in flight", || async { in_flight(&rig).await == f64::from(count) }).await;
+    }
+    assert_eq!(rig.get("/other").await.text(), "/other");
+    // One of each worker.
+    assert!(upstream.connections() <= 2, "{}", upstream.connections());
+    still.clear();
+    rig.until("they are gone", || async { in_flight(&rig).await == 0.0 }).await;
+    rig.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_connection_that_is_cut_fails_only_what_cannot_be_repeated() {
     let upstream = H2Version::start(None);
     let rig = before(&upstream).await;
@@ -447,77 +487,6 @@ async fn a_failure_in_the_trailers_of_grpc_is_one_of_its_version() {
     rig.finish().await;
 }
 
-/// A server of HTTP/1.1 that takes every websocket and sends back what comes over it; asked for
-/// anything else, it answers with nothing.
-async fn echo() -> std::net::SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    tokio::spawn(async move {
-        while let Ok((mut stream, _)) = listener.accept().await {
-            tokio::spawn(async move {
-                let mut head = Vec::new();
-                while !head.ends_with(b"\r\n\r\n") {
-                    head.push(stream.read_u8().await?);
-                }
-                let head = String::from_utf8(head).unwrap();
-                let asks = ["upgrade: websocket\r\n", "sec-websocket-version: 13\r\n"];
-                let key = head.split_once("sec-websocket-key: ").map(|(_, rest)| &rest[22..26]);
-                if !asks.iter().all(|line| head.contains(line)) || key != Some("==\r\n") {
-                    return stream.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").await;
-                }
-                let taken = "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\n\
-                             Upgrade: websocket\r\nSec-WebSocket-Accept: x\r\n\r\nhello";
-                stream.write_all(taken.as_bytes()).await?;
-                let (mut from, mut to) = stream.split();
-                tokio::io::copy(&mut from, &mut to).await?;
-                to.shutdown().await
-            });
-        }
-    });
-    address
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_websocket_is_carried_by_a_stream() {
-    let rig =
-        tls(Rig::build().at("blue", echo().await)).listener("limits.idle_timeout = \"100ms\"");
-    let rig = rig.start().await;
-    let client = connect(&rig).await;
-    assert_eq!(client.get("/").await.0, 204);
-    let answer = client.connect("websocket", "/chat").await;
-    assert_eq!(answer.status(), 200);
-    assert!(!answer.headers().contains_key("sec-websocket-accept"), "{:?}", answer.headers());
-    let mut socket = TokioIo::new(hyper::upgrade::on(answer).await.unwrap());
-    let mut came = [0; 5];
-    socket.read_exact(&mut came).await.unwrap();
-    assert_eq!(&came, b"hello");
-    // Longer than a connection without streams may be idle.
-    tokio::time::sleep(std::time::Duration::from_millis(300)).await;
-    socket.write_all(b"there").await.unwrap();
-    socket.read_exact(&mut came).await.unwrap();
-    assert_eq!(&came, b"there");
-    assert_eq!(in_flight(&rig).await, 1.0);
-    socket.shutdown().await.unwrap();
-    assert_eq!(socket.read(&mut came).await.unwrap(), 0);
-    rig.until("it is over", || async { in_flight(&rig).await == 0.0 }).await;
-    assert_eq!(rig.metric("http_requests_total", &["status=\"200\""]).await, 1.0);
-    drop(socket);
-    rig.finish().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn nothing_else_is_carried_by_a_stream() {
-    let rig = tls(Rig::build().version("blue", says("blue"))).start().await;
-    let client = connect(&rig).await;
-    assert_eq!(client.get("/").await.0, 200);
-    assert_eq!(client.connect("connect-udp", "/").await.status(), 501);
-    // A version that takes it for a plain GET: its 200 must not say that a websocket is open.
-    assert_eq!(client.connect("websocket", "/").await.status(), 501);
-    assert_eq!(rig.version("blue").requests(), 2);
-    drop(client);
-    rig.finish().await;
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_flood_is_told_from_a_mistake() {
     let resets: &[Op] = &[Op::Get(1, true, &[]), Op::Frame(RST_STREAM, 0, 1, "\0\0\0\x08")];
@@ -535,6 +504,23 @@ async fn a_flood_is_told_from_a_mistake() {
         .await;
     }
     rig.until("nothing is in flight", || async { in_flight(&rig).await == 0.0 }).await;
+    rig.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_that_is_reset_without_an_error_never_looks_whole() {
+    let rig = tls(Rig::build().version("blue", says("blue"))).start().await;
+    let mut stream = connect_tls(rig.web, Some("a.test"), &[b"h2"]).await;
+    let half = written(&[Op::Post(1, false, &[]), Op::Data(1, false, "half")], 0);
+    stream.write_all(&half).await.unwrap();
+    let open = || async { rig.metric("tidegate_upstream_connections", &[]).await };
+    rig.until("it goes up", || async { open().await == 1.0 }).await;
+    let mut reset = Vec::new();
+    frame(&mut reset, RST_STREAM, 0, 1, &[0; 4]);
+    stream.write_all(&reset).await.unwrap();
+    rig.until("it is over", || async { in_flight(&rig).await == 0.0 && open().await == 0.0 }).await;
+    assert_eq!(rig.version("blue").requests(), 0);
+    drop(stream);
     rig.finish().await;
 }
 

@@ -28,4 +28,5 @@ mod suite;
 mod tidy;
 mod tls;
 mod tools;
+mod websocket;
 mod wire;

@@ -155,11 +155,13 @@ const IMPORTS: &[(&str, &str)] = &[
     ("snapshot", "diff name plan route split traffic upstream"),
     ("upstream", "clock limits name net plan proxy_header snapshot"),
     ("net", "upstream"),
-    ("certs", "plan upstream"),
+    ("certs", "client_trust plan"),
     ("client_cert", "limits"),
+    ("client_trust", "clock plan upstream"),
     (
         "config",
-        "diff h1 limits name plan proxy_header route snapshot split traffic upstream weight",
+        "client_trust diff h1 limits name plan proxy_header route snapshot split traffic upstream \
+         weight",
     ),
     ("revision", "h1 limits name plan proxy_header rollout snapshot split traffic weight"),
     ("shadow", "clock diff h1 limits name net proxy snapshot traffic upstream"),
@@ -252,7 +254,7 @@ const SPAWNERS: &[&str] = &[
     "src/proxy/http2/mod.rs",
     "src/proxy/listener.rs",
     "src/proxy/record.rs",
-    "src/proxy/upstream_h2.rs",
+    "src/proxy/shared_h2.rs",
     "src/proxy/worker.rs",
     "src/shadow/tap.rs",
     "src/upstream/prober.rs",
@@ -378,7 +380,7 @@ fn metrics_are_documented() {
 }
 
 #[track_caller]
-fn fresh(page: &str, expect: &str) {
+pub fn fresh(page: &str, expect: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(page);
     if std::env::var_os("UPDATE_DOCS").is_some() {
         std::fs::write(&path, expect).unwrap();

@@ -3,7 +3,7 @@
 use rustls::HandshakeKind;
 use tokio::net::TcpStream;
 
-use crate::rig::{Answer, Builder, Client, Identity, Rig, Visitor, connect_tls, says};
+use crate::rig::{Answer, Authority, Builder, Client, Identity, Rig, Visitor, connect_tls, says};
 
 const TWO_CERTS: &str = "tls = { certs = [{ cert = \"a.pem\", key = \"a.key\" }, \
                          { cert = \"b.pem\", key = \"b.key\" }] }";
@@ -236,13 +236,13 @@ async fn an_ocsp_response_is_stapled_and_read_again() {
     rig.finish().await;
 }
 
-/// A listener that asks its clients for a certificate of `client`.
-fn asks(mode: &str, client: &Identity) -> Builder {
-    let clients = format!("clients = {{ ca = \"client.pem\", mode = \"{mode}\" }}");
+/// A listener that asks its clients for a certificate that leads to this root.
+fn asks(keys: &str, root: &str) -> Builder {
+    let clients = format!("clients = {{ ca = \"client.pem\", {keys} }}");
     Rig::build()
         .version("blue", says("blue"))
         .identity("a", &Identity::of(&["a.test"]))
-        .file("client.pem", &client.cert)
+        .file("client.pem", root)
         .listener(&format!("tls = {{ cert = \"a.pem\", key = \"a.key\", {clients} }}"))
 }
 
@@ -268,7 +268,7 @@ async fn a_clients_certificate_is_verified_and_told_upstream() {
         ("optional", None, Some(200), false),
     ];
     for (mode, shown, status, told) in cases {
-        let rig = asks(mode, &known).start().await;
+        let rig = asks(&format!("mode = \"{mode}\""), &known.cert).start().await;
         let found = visits(&rig, &Visitor::new(shown), forged).await;
         assert_eq!(found, status, "{mode} {}", shown.is_some());
         let seen = rig.version("blue").seen().join("");
@@ -288,7 +288,7 @@ async fn a_clients_certificate_is_verified_and_told_upstream() {
 #[tokio::test(flavor = "multi_thread")]
 async fn sessions_are_resumed_with_who_the_client_is_until_others_are_trusted() {
     let (known, next) = (Identity::of(&["till.test"]), Identity::of(&["till.test"]));
-    let rig = asks("required", &known).start().await;
+    let rig = asks("mode = \"required\"", &known.cert).start().await;
     let visitor = Visitor::new(Some(&known));
     for kind in [HandshakeKind::Full, HandshakeKind::Resumed] {
         let stream = visitor.connect(rig.web, "a.test").await.unwrap();
@@ -302,6 +302,31 @@ async fn sessions_are_resumed_with_who_the_client_is_until_others_are_trusted() 
     let other = Visitor::new(Some(&next));
     rig.until("the other is let in", async || visits(&rig, &other, "").await == Some(200)).await;
     assert_eq!(visits(&rig, &visitor, "").await, None, "its session is worth nothing now");
+    rig.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_revoked_is_let_in_no_more() {
+    let authority = Authority::new();
+    let visitors = [7, 8].map(|number| Visitor::new(Some(&authority.issue(number, "till.test"))));
+    let rig = asks("crl = \"revoked.pem\"", &authority.cert);
+    let rig = rig.file("revoked.pem", &authority.revokes(&[], false)).start().await;
+    let let_in = async || {
+        let [seven, eight] = &visitors;
+        [visits(&rig, seven, "").await.is_some(), visits(&rig, eight, "").await.is_some()]
+    };
+    assert_eq!(let_in().await, [true, true]);
+    replace(&rig, "revoked.pem", &authority.revokes(&[7], false));
+    // Its session is worth nothing either.
+    rig.until("seven is refused", async || let_in().await == [false, true]).await;
+    // What cannot be read changes nothing; a list that is late names whom it names.
+    replace(&rig, "revoked.pem", "no list");
+    assert_eq!(let_in().await, [false, true]);
+    replace(&rig, "revoked.pem", &authority.revokes(&[8], true));
+    rig.until("eight is refused", async || let_in().await == [true, false]).await;
+    // Of another's clients nothing is known.
+    replace(&rig, "revoked.pem", &Authority::new().revokes(&[], false));
+    rig.until("nobody is let in", async || let_in().await == [false, false]).await;
     rig.finish().await;
 }
 

@@ -1,4 +1,4 @@
-//! Other people's clients against the proxy: h2load, nghttp, curl and python's own. One that is not
+//! Other people's clients against the proxy: h2load, nghttp, curl, python's own and its h2. One that is not
 //! installed is skipped aloud; where `CI` is set it must be there.
 
 use std::process::{Command, Output};
@@ -7,7 +7,12 @@ use crate::rig::{Builder, Identity, Rig, says};
 
 /// Whether a tool can be run. Says so when it cannot.
 fn has(tool: &str) -> bool {
-    let found = Command::new(tool).arg("--version").output().is_ok_and(|run| run.status.success());
+    is_there(tool, tool, &["--version"])
+}
+
+fn is_there(tool: &str, program: &str, arguments: &[&str]) -> bool {
+    let found = Command::new(program).args(arguments).output();
+    let found = found.is_ok_and(|run| run.status.success());
     assert!(found || std::env::var_os("CI").is_none(), "{tool} is not installed");
     if !found {
         eprintln!("SKIPPED: {tool} is not installed");
@@ -108,6 +113,50 @@ print('good')
 ";
     let text = run("python3", &["-c", program, &plain.web.to_string(), &secure.web.to_string()]);
     assert_eq!(text, "good\n");
+    plain.finish().await;
+    secure.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn python_speaks_http_2() {
+    if !is_there("python3's h2", "python3", &["-c", "import h2"]) {
+        return;
+    }
+    let (plain, secure) = rigs().await;
+    // A library that checks what it is sent against the RFC.
+    let program = "
+import h2.connection, h2.events, socket, ssl, sys
+host, port = sys.argv[1].split(':')
+context = ssl._create_unverified_context()
+context.set_alpn_protocols(['h2'])
+plain = socket.create_connection((host, int(port)), timeout=10)
+wire = context.wrap_socket(plain, server_hostname='a.test')
+talk = h2.connection.H2Connection()
+talk.initiate_connection()
+wire.sendall(talk.data_to_send())
+for method, body in [('GET', b''), ('POST', b'hello'), ('PUT', b'x' * 60000), ('HEAD', b'')]:
+    stream = talk.get_next_available_stream_id()
+    fields = [(':method', method), (':scheme', 'https'), (':authority', 'a.test'), (':path', '/')]
+    talk.send_headers(stream, fields, end_stream=not body)
+    for at in range(0, len(body), 16384):
+        talk.send_data(stream, body[at:at + 16384], end_stream=at + 16384 >= len(body))
+    text, status, ended = b'', None, False
+    while not ended:
+        wire.sendall(talk.data_to_send())
+        for event in talk.receive_data(wire.recv(65536)):
+            if isinstance(event, h2.events.ResponseReceived):
+                status = {bytes(name): bytes(value) for name, value in event.headers}[b':status']
+            elif isinstance(event, h2.events.DataReceived):
+                text += event.data
+            elif isinstance(event, h2.events.StreamEnded):
+                ended = True
+            elif isinstance(event, (h2.events.StreamReset, h2.events.ConnectionTerminated)):
+                sys.exit(f'{method}: {event}')
+    assert status == b'200', status
+    assert text == (b'' if method == 'HEAD' else b'blue'), text
+print('good')
+";
+    assert_eq!(run("python3", &["-c", program, &secure.web.to_string()]), "good\n");
     plain.finish().await;
     secure.finish().await;
 }

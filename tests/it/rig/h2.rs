@@ -14,7 +14,9 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper::client::conn::http2::SendRequest;
 use hyper::service::service_fn;
+use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio_rustls::TlsAcceptor;
@@ -134,7 +136,8 @@ impl H2Client {
 
 /// An upstream that speaks HTTP/2. By path: `/echo` gives the body back as it comes, trailers
 /// included; `/grpc/N` answers with the status N in its trailers, `/wait` once the gate is opened, `/endless` never
-/// ends; every other path is answered with its own name.
+/// ends, `/large` has 16 MiB; every other path is answered with its own name. A websocket at `/socket` gives back what it
+/// is sent, one at `/socket/bye` says that and ends, one at any other path is refused.
 pub struct H2Version {
     pub address: SocketAddr,
     /// Lets those go that wait.
@@ -142,6 +145,13 @@ pub struct H2Version {
     books: Arc<Books>,
     leave: watch::Sender<u64>,
     cut: watch::Sender<u64>,
+}
+
+/// What an upstream says of itself.
+#[derive(Clone, Copy, Default)]
+struct Manners {
+    streams: Option<u32>,
+    websockets: bool,
 }
 
 #[derive(Default)]
@@ -172,15 +182,20 @@ impl Drop for Aborts {
 impl H2Version {
     /// Starts on a free port, in clear text or by TLS.
     pub fn start(tls: Option<Arc<rustls::ServerConfig>>) -> Self {
-        Self::start_with(tls, None)
+        Self::start_with(tls, Manners::default())
+    }
+
+    /// Starts in clear text; its streams carry websockets (RFC 8441).
+    pub fn with_websockets() -> Self {
+        Self::start_with(None, Manners { websockets: true, ..Manners::default() })
     }
 
     /// Starts in clear text and takes so many streams at once on a connection.
     pub fn narrow(streams: u32) -> Self {
-        Self::start_with(None, Some(streams))
+        Self::start_with(None, Manners { streams: Some(streams), ..Manners::default() })
     }
 
-    fn start_with(tls: Option<Arc<rustls::ServerConfig>>, streams: Option<u32>) -> Self {
+    fn start_with(tls: Option<Arc<rustls::ServerConfig>>, manners: Manners) -> Self {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         listener.set_nonblocking(true).unwrap();
@@ -196,11 +211,11 @@ impl H2Version {
                 tokio::spawn(async move {
                     let serving = async {
                         match tls {
-                            None => serve(stream, streams, gate, books, leave).await,
+                            None => serve(stream, manners, gate, books, leave).await,
                             Some(config) => {
                                 let shaken = TlsAcceptor::from(config).accept(stream).await;
                                 if let Ok(stream) = shaken {
-                                    serve(stream, streams, gate, books, leave).await;
+                                    serve(stream, manners, gate, books, leave).await;
                                 }
                             }
                         }
@@ -252,7 +267,7 @@ impl H2Version {
 
 async fn serve(
     stream: impl Wire + 'static,
-    streams: Option<u32>,
+    manners: Manners,
     gate: Arc<Notify>,
     books: Arc<Books>,
     mut leave: watch::Receiver<u64>,
@@ -260,7 +275,10 @@ async fn serve(
     books.connections.fetch_add(1, Ordering::SeqCst);
     let service = service_fn(|request| answer(request, gate.clone(), books.clone()));
     let mut builder = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
-    builder.max_concurrent_streams(streams);
+    builder.max_concurrent_streams(manners.streams);
+    if manners.websockets {
+        builder.enable_connect_protocol();
+    }
     let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service));
     leave.mark_unchanged();
     tokio::select! {
@@ -273,11 +291,35 @@ async fn serve(
     }
 }
 
+/// Carries what a websocket is sent, or refuses it.
+fn socket(path: &str, opening: OnUpgrade) -> Response<Fed> {
+    let says = match path {
+        "/socket" => None,
+        "/socket/bye" => Some("bye"),
+        _ => return Response::builder().status(403).body(text("no")).unwrap(),
+    };
+    tokio::spawn(async move {
+        let mut socket = TokioIo::new(opening.await?);
+        match says {
+            Some(text) => drop(socket.write_all(text.as_bytes()).await),
+            None => {
+                let (mut from, mut to) = tokio::io::split(&mut socket);
+                drop(tokio::io::copy(&mut from, &mut to).await);
+            }
+        }
+        // The client may have gone.
+        drop(socket.shutdown().await);
+        hyper::Result::Ok(())
+    });
+    Response::builder().header("x-own", "1").body(text("")).unwrap()
+}
+
 async fn answer(
-    request: Request<Incoming>,
+    mut request: Request<Incoming>,
     gate: Arc<Notify>,
     books: Arc<Books>,
 ) -> Result<Response<Fed>, Infallible> {
+    let opening = (request.method() == "CONNECT").then(|| hyper::upgrade::on(&mut request));
     let (parts, mut body) = request.into_parts();
     let path = parts.uri.path().to_owned();
     if path.starts_with("/health") {
@@ -285,6 +327,9 @@ async fn answer(
     }
     books.heads.lock().unwrap().push(parts);
     books.requests.fetch_add(1, Ordering::SeqCst);
+    if let Some(opening) = opening {
+        return Ok(socket(&path, opening));
+    }
     let aborts = Aborts(Some(books));
     match path.as_str() {
         "/echo" => {
@@ -315,6 +360,12 @@ async fn answer(
                 feed.0.closed().await;
                 drop(aborts);
             });
+            return Ok(Response::new(fed));
+        }
+        "/large" => {
+            let (feed, fed) = fed();
+            (0..256).for_each(|_| feed.data(&"x".repeat(64 * 1024)));
+            aborts.none();
             return Ok(Response::new(fed));
         }
         "/wait" => gate.notified().await,

@@ -17,7 +17,7 @@ use tidegate::app::App;
 
 pub use self::client::{Answer, Client};
 pub use self::h2::{H2Client, H2Version, fed, text};
-pub use self::tls::{Identity, Visitor, connect_tls};
+pub use self::tls::{Authority, Identity, Visitor, connect_tls, shake};
 pub use self::version::{Script, Version, says};
 
 /// Nothing in a test takes as long as this; waiting longer is a failure with a name.

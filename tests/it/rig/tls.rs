@@ -6,7 +6,9 @@ use std::sync::{Arc, Mutex};
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, ServerConfig, SignatureScheme};
+use rustls::{
+    ClientConfig, DigitallySignedStruct, ServerConfig, SignatureScheme, SupportedProtocolVersion,
+};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -69,16 +71,81 @@ impl Identity {
     }
 }
 
+/// Vouches for clients, and revokes what it vouched for.
+pub struct Authority {
+    issuer: rcgen::Issuer<'static, rcgen::KeyPair>,
+    pub cert: String,
+}
+
+impl Authority {
+    /// One of its own name.
+    pub fn new() -> Self {
+        let mut params = rcgen::CertificateParams::default();
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        params.distinguished_name.push(rcgen::DnType::CommonName, "authority of tests");
+        let key = rcgen::KeyPair::generate().unwrap();
+        let cert = params.self_signed(&key).unwrap().pem();
+        Self { issuer: rcgen::Issuer::new(params, key), cert }
+    }
+
+    /// A certificate of this number.
+    pub fn issue(&self, serial: u64, name: &str) -> Identity {
+        let mut params = rcgen::CertificateParams::new([name.to_owned()]).unwrap();
+        params.serial_number = Some(serial.into());
+        let key = rcgen::KeyPair::generate().unwrap();
+        let cert = params.signed_by(&key, &self.issuer).unwrap();
+        Identity {
+            cert: cert.pem(),
+            key: key.serialize_pem(),
+            der: cert.der().clone(),
+            key_der: key.serialize_der(),
+        }
+    }
+
+    /// A list with these numbers; whether its next update is overdue.
+    pub fn revokes(&self, serials: &[u64], is_late: bool) -> String {
+        let revoked = serials.iter().map(|serial| rcgen::RevokedCertParams {
+            serial_number: (*serial).into(),
+            revocation_time: rcgen::date_time_ymd(2020, 1, 1),
+            reason_code: None,
+            invalidity_date: None,
+        });
+        let list = rcgen::CertificateRevocationListParams {
+            this_update: rcgen::date_time_ymd(2020, 1, 1),
+            next_update: rcgen::date_time_ymd(if is_late { 2021 } else { 4000 }, 1, 1),
+            crl_number: 1.into(),
+            issuing_distribution_point: None,
+            revoked_certs: revoked.collect(),
+            key_identifier_method: rcgen::KeyIdMethod::Sha256,
+        };
+        list.signed_by(&self.issuer).unwrap().pem().unwrap()
+    }
+}
+
 /// Connects by TLS and takes any certificate. Without a name none is sent.
 pub async fn connect_tls(
     address: SocketAddr,
     name: Option<&str>,
     alpn: &[&[u8]],
 ) -> TlsStream<TcpStream> {
-    let mut visitor = Visitor::new(None);
-    visitor.config.alpn_protocols = alpn.iter().map(|protocol| protocol.to_vec()).collect();
-    visitor.config.enable_sni = name.is_some();
-    visitor.connect(address, name.unwrap_or("none.test")).await.expect("a handshake")
+    shake(address, name, alpn, rustls::DEFAULT_VERSIONS).await.expect("a handshake")
+}
+
+/// The same by these versions of TLS, with whatever comes of it.
+pub async fn shake(
+    address: SocketAddr,
+    name: Option<&str>,
+    alpn: &[&[u8]],
+    versions: &[&'static SupportedProtocolVersion],
+) -> io::Result<TlsStream<TcpStream>> {
+    let config = ClientConfig::builder_with_protocol_versions(versions).dangerous();
+    let config = config.with_custom_certificate_verifier(Arc::new(Trusting::default()));
+    let mut config = config.with_no_client_auth();
+    config.alpn_protocols = alpn.iter().map(|protocol| protocol.to_vec()).collect();
+    config.enable_sni = name.is_some();
+    let name = ServerName::try_from(name.unwrap_or("none.test").to_owned()).unwrap();
+    let stream = TcpStream::connect(address).await.expect("a listening proxy");
+    TlsConnector::from(Arc::new(config)).connect(name, stream).await
 }
 
 /// Comes again and again, and keeps its sessions.

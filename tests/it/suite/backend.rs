@@ -40,6 +40,11 @@ impl Books {
         own.map(|(_, message)| message.clone()).collect()
     }
 
+    /// Notes a request of a case.
+    pub fn note(&self, place: usize, message: Message) {
+        self.requests.lock().unwrap().push((place, message));
+    }
+
     /// What was wrong, whatever case it belongs to.
     pub fn faults(&self) -> Vec<String> {
         self.faults.lock().unwrap().clone()
@@ -98,7 +103,7 @@ async fn talk(mut stream: TcpStream, cases: &'static [Case], books: Arc<Books>) 
         let place = place_in(&message.head).or_else(|| place_in(&message.body));
         let case = place.and_then(|place| cases.get(place)).filter(|_| !is_probe);
         if let Some(place) = place {
-            books.requests.lock().unwrap().push((place, message));
+            books.note(place, message);
         }
         let manner = case.map_or(Manner::Plain, |case| case.manner);
         if manner == Manner::StaleOnce && served > 0 && !is_fresh {
@@ -108,6 +113,7 @@ async fn talk(mut stream: TcpStream, cases: &'static [Case], books: Arc<Books>) 
         let answer = case.map(|case| case.answer).filter(|answer| !answer.is_empty());
         let answer = match manner {
             Manner::Nothing => Vec::new(),
+            Manner::Stalling => expand(answer.unwrap_or_default(), place.unwrap_or(0)),
             _ => expand(answer.unwrap_or(USUAL), place.unwrap_or(0)),
         };
         if stream.write_all(&answer).await.is_err() {
@@ -117,6 +123,7 @@ async fn talk(mut stream: TcpStream, cases: &'static [Case], books: Arc<Books>) 
             Manner::Closing | Manner::Nothing => return,
             Manner::Spoiling => spoiled = case.map(|case| case.name),
             Manner::Early if !is_whole => return drain(stream).await,
+            Manner::Stalling => return drain(stream).await,
             _ => {}
         }
     }

@@ -42,6 +42,8 @@ pub enum Manner {
     StaleOnce,
     /// Closes without a word.
     Nothing,
+    /// Says what it says, and then nothing for ever.
+    Stalling,
 }
 
 /// A row of a table.

@@ -14,6 +14,8 @@ pub const CONTINUATION: u8 = 9;
 pub const END_STREAM: u8 = 1;
 pub const ACK: u8 = 1;
 pub const END_HEADERS: u8 = 4;
+/// What every peer takes.
+const FRAME_BYTES_MAX: usize = 16_384;
 
 /// A step of a client.
 #[derive(Debug, Clone, Copy)]
@@ -52,19 +54,29 @@ pub fn written(ops: &[Op], place: usize) -> Vec<u8> {
     out
 }
 
+/// The frames of an upstream that answers on this stream; they are written for stream 1.
+pub fn answered(ops: &[Op], stream: u32, place: usize) -> Vec<u8> {
+    if let Some(Op::Instead(bytes)) = ops.first() {
+        return expand(bytes, place);
+    }
+    let mut out = Vec::new();
+    ops.iter().for_each(|op| write(&mut out, *op, place, stream - 1));
+    out
+}
+
 fn write(out: &mut Vec<u8>, op: Op, place: usize, shift: u32) {
     let end = |end: bool| if end { END_STREAM } else { 0 };
     match op {
         Op::Head(stream, ends, fields) => {
-            frame(out, HEADERS, END_HEADERS | end(ends), stream + shift, &block(fields, place));
+            head(out, end(ends), stream + shift, &block(fields, place));
         }
         Op::Get(stream, ends, fields) => {
             let all = [block(&good("GET"), place), block(fields, place)].concat();
-            frame(out, HEADERS, END_HEADERS | end(ends), stream + shift, &all);
+            head(out, end(ends), stream + shift, &all);
         }
         Op::Post(stream, ends, fields) => {
             let all = [block(&good("POST"), place), block(fields, place)].concat();
-            frame(out, HEADERS, END_HEADERS | end(ends), stream + shift, &all);
+            head(out, end(ends), stream + shift, &all);
         }
         Op::Data(stream, ends, text) => {
             frame(out, DATA, end(ends), stream + shift, &expand(text, place));
@@ -93,6 +105,18 @@ fn write(out: &mut Vec<u8>, op: Op, place: usize, shift: u32) {
 
 fn good(method: &'static str) -> [(&'static str, &'static str); 4] {
     [(":method", method), (":scheme", "https"), (":authority", "a.test"), (":path", "/@@")]
+}
+
+/// A head in as many frames as it takes.
+fn head(out: &mut Vec<u8>, flags: u8, stream: u32, block: &[u8]) {
+    let (first, rest) = block.split_at(block.len().min(FRAME_BYTES_MAX));
+    let last = if rest.is_empty() { END_HEADERS } else { 0 };
+    frame(out, HEADERS, flags | last, stream, first);
+    let mut rest = rest.chunks(FRAME_BYTES_MAX).peekable();
+    while let Some(piece) = rest.next() {
+        let last = if rest.peek().is_none() { END_HEADERS } else { 0 };
+        frame(out, CONTINUATION, last, stream, piece);
+    }
 }
 
 /// One frame.

@@ -1,6 +1,7 @@
 //! Runs the tables of HTTP/2: frames in, fates of streams and connections out.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,15 +10,20 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::Semaphore;
 
 use super::backend::{self, Books};
-use super::case::{Case, Level};
+use super::case::{Case, GET, Level, Outcome};
 use super::frames::{
-    ACK, END_HEADERS, END_STREAM, Frame, GOAWAY, HEADERS, Op, PING, RST_STREAM, SETTINGS, block,
-    frame, status, take, written,
+    ACK, DATA, END_HEADERS, END_STREAM, Frame, GOAWAY, HEADERS, Op, PING, RST_STREAM, SETTINGS,
+    WINDOW_UPDATE, block, frame, status, take, written,
 };
 use super::message::{Message, latin};
-use super::{AT_ONCE, PROBE, Score, with_tls};
+use super::score::{Score, Way};
+use super::{AT_ONCE, PROBE, with_tls};
 use crate::rig::{Rig, connect_tls};
 
+/// Floods keep a busy machine's workers busy for longer than a second.
+const SERVICE: &str = "connect_timeout = \"10s\"\nretries = { attempts = 0 }";
+/// What the backend answers to all of them is the usual.
+const NONE: &[Case] = &[];
 const PATIENCE: Duration = Duration::from_secs(10);
 /// The stream of the request that the runner adds.
 const PROBE_STREAM: u32 = 0x000f_ffff;
@@ -29,6 +35,8 @@ pub enum Fate {
     Served(u16),
     /// Stream 1 is reset or answered 4xx or 501, or the connection ends; nothing goes up.
     Refused,
+    /// Stream 1 is reset or answered 502, and the connection serves on.
+    Broken,
     /// The connection ends with an error.
     Ended,
     /// The connection serves on.
@@ -48,6 +56,8 @@ pub struct H2Case {
     pub not_up: &'static [&'static str],
     /// How many requests may have come up at most.
     pub seen: usize,
+    /// Whether nothing follows: what was sent is not whole.
+    pub alone: bool,
 }
 
 impl H2Case {
@@ -57,11 +67,15 @@ impl H2Case {
             Fate::Refused => 0,
             _ => usize::MAX,
         };
-        Self { name, level: Level::Must, ops, fate, up: &[], not_up: &[], seen }
+        Self { name, level: Level::Must, ops, fate, up: &[], not_up: &[], seen, alone: false }
     }
 
     pub const fn should(self) -> Self {
         Self { level: Level::Should, ..self }
+    }
+
+    pub const fn alone(self) -> Self {
+        Self { alone: true, ..self }
     }
 
     pub const fn seen(self, seen: usize) -> Self {
@@ -88,57 +102,80 @@ struct Came {
     hung: bool,
 }
 
+/// Cases that share a proxy.
+pub struct Table {
+    pub class: &'static str,
+    pub cases: &'static [H2Case],
+    /// Keys of the listener.
+    pub listener: &'static str,
+}
+
 /// Runs a table.
-pub async fn run(class: &'static str, cases: &'static [H2Case], rig: &Rig, books: &Books) -> Score {
-    let mut score = Score { class, ..Score::default() };
-    let turns = Arc::new(Semaphore::new(AT_ONCE));
-    let runs = cases.iter().enumerate().map(|(place, case)| {
-        let turns = turns.clone();
-        async move {
-            let _turn = turns.acquire().await.unwrap();
-            talk(rig, case, place).await
-        }
+pub async fn run(table: &'static Table) -> Score {
+    let cases = table.cases.iter().copied().enumerate().collect();
+    run_cases(table.class, cases, backend::start(NONE), table.listener).await
+}
+
+/// Runs the answers of a table of HTTP/1.1: what upstreams say to a plain GET, read over HTTP/2.
+pub async fn run_answers(class: &'static str, cases: &'static [Case]) -> Score {
+    let gets =
+        cases.iter().enumerate().filter(|(_, case)| case.send == GET && case.body.is_empty());
+    let cases_of_h2 = gets.filter_map(|(place, case)| {
+        let fate = match (case.outcome, case.statuses) {
+            (Outcome::Kept, [status]) => Fate::Served(*status),
+            (Outcome::Broken, _) => Fate::Broken,
+            _ => return None,
+        };
+        let plain = H2Case::new(case.name, fate, &[Op::Get(1, true, &[])]);
+        Some((place, H2Case { level: case.level, ..plain }.seen(case.seen)))
     });
-    let came = join_all(runs).await;
-    for (place, (case, came)) in cases.iter().zip(&came).enumerate() {
-        let failure = judge(case, place, came, books).err().map(|why| {
+    run_cases(class, cases_of_h2.collect(), backend::start(cases), "").await
+}
+
+/// Runs cases, each with its place among those that the backend knows.
+async fn run_cases(
+    class: &'static str,
+    cases: Vec<(usize, H2Case)>,
+    (address, books): (SocketAddr, Arc<Books>),
+    listener: &str,
+) -> Score {
+    let rig = with_tls(Rig::build().at("blue", address)).service(SERVICE);
+    let rig = rig.listener(listener).start().await;
+    let mut score = Score::new(class, Way::H2);
+    let turns = Arc::new(Semaphore::new(AT_ONCE));
+    let runs = cases.iter().map(|(place, case)| {
+        let (web, turns, place, case) = (rig.web, turns.clone(), *place, *case);
+        tokio::spawn(async move {
+            let _turn = turns.acquire().await.unwrap();
+            talk(web, &case, place).await
+        })
+    });
+    let came: Vec<_> = join_all(runs).await.into_iter().map(Result::unwrap).collect();
+    for ((place, case), came) in cases.iter().zip(&came) {
+        let place = *place;
+        let failure = judge(case, place, came, &books).err().map(|why| {
             let seen: Vec<_> = books.of(place).iter().map(Message::text).take(3).collect();
             let sent: String = latin(&written(case.ops, place)).chars().take(800).collect();
             format!(
-                "{:?} ({:?}, {:?}): {why}\n  sent: {sent:?}\n  came: {came:?}\n  seen: {seen:?}\n",
+                "[{class}] {:?} ({:?}, {:?}): {why}\n  sent: {sent:?}\n  came: {came:?}\n  seen: {seen:?}\n",
                 case.name, case.level, case.fate
             )
         });
-        let tally = match case.level {
-            Level::Must => &mut score.must,
-            Level::Should => &mut score.should,
-        };
-        tally.1 += 1;
-        match failure {
-            None => tally.0 += 1,
-            Some(failure) => score.failures.push(failure),
-        }
+        score.count(case.level, failure);
     }
+    score.failures.extend(books.faults().into_iter().map(|fault| format!("backend: {fault}")));
+    rig.finish().await;
     score
 }
 
-/// A proxy for all tables of HTTP/2, and its backend.
-pub async fn rig() -> (Rig, Arc<Books>) {
-    const NONE: &[Case] = &[];
-    let (address, books) = backend::start(NONE);
-    let rig = with_tls(Rig::build().at("blue", address));
-    (rig.service("retries = { attempts = 0 }").start().await, books)
-}
-
-async fn talk(rig: &Rig, case: &H2Case, place: usize) -> Came {
-    let stream = connect_tls(rig.web, Some("a.test"), &[b"h2"]).await;
-    let (mut reader, mut writer) = tokio::io::split(stream);
+async fn talk(web: SocketAddr, case: &H2Case, place: usize) -> Came {
     let mut first = written(case.ops, place);
     let path = format!("/{PROBE}case-{place}-");
-    let probe = [(":method", "HEAD"), (":scheme", "https"), (":authority", "a.test")];
-    let fields = [&probe[..], &[(":path", path.as_str())]].concat();
-    let flags = END_HEADERS | END_STREAM;
-    frame(&mut first, HEADERS, flags, PROBE_STREAM, &block(&fields, place));
+    if !case.alone {
+        probe(&mut first, &path, place);
+    }
+    let stream = connect_tls(web, Some("a.test"), &[b"h2"]).await;
+    let (mut reader, mut writer) = tokio::io::split(stream);
     let mut came = Came::default();
     let (answer, mut answers) = tokio::sync::mpsc::unbounded_channel::<Vec<u8>>();
     let sending = async {
@@ -175,6 +212,14 @@ async fn talk(rig: &Rig, case: &H2Case, place: usize) -> Came {
     came
 }
 
+/// The request that follows.
+fn probe(out: &mut Vec<u8>, path: &str, place: usize) {
+    let fields =
+        [(":method", "HEAD"), (":scheme", "https"), (":authority", "a.test"), (":path", path)];
+    let flags = END_HEADERS | END_STREAM;
+    frame(out, HEADERS, flags, PROBE_STREAM, &block(&fields, place));
+}
+
 impl Came {
     fn note(&mut self, came: &Frame, answer: &tokio::sync::mpsc::UnboundedSender<Vec<u8>>) {
         let code = |at: usize| {
@@ -182,13 +227,20 @@ impl Came {
             u32::from_be_bytes(bytes.unwrap_or_default())
         };
         match came.kind {
-            HEADERS if !self.statuses.contains_key(&came.stream) => {
+            HEADERS if self.statuses.get(&came.stream).is_none_or(|status| *status < 200) => {
                 self.statuses.insert(came.stream, status(&came.payload));
             }
             RST_STREAM => {
                 self.ended.entry(came.stream).or_insert(Some(code(0)));
             }
             GOAWAY => self.goaway = Some(code(4)),
+            DATA if !came.payload.is_empty() => {
+                let room = u32::try_from(came.payload.len()).unwrap().to_be_bytes();
+                let mut bytes = Vec::new();
+                frame(&mut bytes, WINDOW_UPDATE, 0, 0, &room);
+                frame(&mut bytes, WINDOW_UPDATE, 0, came.stream, &room);
+                let _ = answer.send(bytes);
+            }
             SETTINGS | PING if came.flags & ACK == 0 => {
                 let mut bytes = Vec::new();
                 let payload: &[u8] = if came.kind == PING { &came.payload } else { &[] };
@@ -206,7 +258,7 @@ impl Came {
     fn is_over(&self, case: &H2Case) -> bool {
         let probed = self.ended.contains_key(&PROBE_STREAM);
         match case.fate {
-            Fate::Served(_) | Fate::Refused => probed && self.ended.contains_key(&1),
+            Fate::Served(_) | Fate::Refused | Fate::Broken => probed && self.ended.contains_key(&1),
             Fate::Survives | Fate::Bounded => probed,
             Fate::Ended => self.goaway.is_some_and(|code| code != 0),
         }
@@ -236,6 +288,10 @@ fn judge(case: &H2Case, place: usize, came: &Came, books: &Books) -> Result<(), 
             came.is_ended()
                 || reset
                 || first.is_some_and(|status| (400..500).contains(&status) || status == 501)
+        }
+        Fate::Broken => {
+            let reset = matches!(came.ended.get(&1), Some(Some(code)) if *code != 0);
+            (reset || first == Some(502)) && came.serves()
         }
         Fate::Ended => came.is_ended(),
         Fate::Survives => came.serves(),

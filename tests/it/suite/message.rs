@@ -43,6 +43,12 @@ impl Message {
         self.head.get(9..12).and_then(|text| text.parse().ok()).unwrap_or(0)
     }
 
+    /// One of which nothing but its target is known.
+    pub fn named(target: &str) -> Self {
+        let head = format!("GET {target} HTTP/2.0");
+        Self { head, body: String::new(), trailers: String::new() }
+    }
+
     /// All of it in lower case, to search in.
     pub fn text(&self) -> String {
         format!("{}\r\n\r\n{}{}", self.head, self.body, self.trailers).to_ascii_lowercase()

@@ -6,10 +6,13 @@ mod backend;
 mod case;
 pub mod frames;
 mod h2;
+mod h2_up;
+mod handshake;
 mod message;
+mod score;
 mod tables;
 
-use std::fmt::Write as _;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,8 +22,9 @@ use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 
 use self::backend::Books;
-use self::case::{Case, Level, Manner, Outcome, expand};
+use self::case::{Case, Manner, Outcome, expand};
 use self::message::{Kind, Message, Read, latin, read};
+use self::score::{Score, Way};
 use crate::rig::{Builder, Identity, Rig, connect_tls};
 
 /// Names the requests that the runner adds.
@@ -31,114 +35,93 @@ const NEVER_ENDED: &[u8] = b"\n(the connection never ended)";
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Cases that share a proxy.
+#[derive(Clone, Copy)]
 struct Table {
     class: &'static str,
     cases: &'static [Case],
-    /// Keys of the listener.
+    /// Keys of the listener, of the service, and tables of the file.
     listener: &'static str,
+    service: &'static str,
+    tables: &'static str,
     /// Whether every case goes through TLS as well.
     tls: bool,
     /// One after the other, over connections of which each may leave its mark on the next.
     in_turn: bool,
 }
 
-/// What became of a table.
-#[derive(Debug, Default)]
-struct Score {
-    class: &'static str,
-    must: (usize, usize),
-    should: (usize, usize),
-    failures: Vec<String>,
-}
-
-impl Score {
-    fn count(&mut self, case: &Case, failure: Option<String>) {
-        let tally = match case.level {
-            Level::Must => &mut self.must,
-            Level::Should => &mut self.should,
-        };
-        tally.1 += 1;
-        match failure {
-            None => tally.0 += 1,
-            Some(failure) => self.failures.push(failure),
-        }
-    }
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn the_wire_suite() {
-    let (mut scores, over_h2) =
-        tokio::join!(join_all(tables::ALL.iter().map(run_table)), over_h2());
-    scores.extend(over_h2);
-    let (mut summary, mut failures) = (String::from("wire suite, passed of all:"), Vec::new());
-    let mut cases = 0;
-    for score in &scores {
-        let (must, should) = (score.must, score.should);
-        cases += must.1 + should.1;
-        let class = score.class;
-        write!(summary, " {class} must {}/{} should {}/{};", must.0, must.1, should.0, should.1)
-            .unwrap();
-        failures.extend(score.failures.iter().map(|failure| format!("[{class}] {failure}")));
-    }
-    println!("{summary} {cases} cases");
-    assert!(failures.is_empty(), "{} failed:\n{}\n{summary}", failures.len(), failures.join("\n"));
+    let answers = tables::ALL.iter().filter(|table| tables::OF_UPSTREAMS.contains(&table.class));
+    let (mut scores, over_h2, up) = tokio::join!(
+        run_all(false),
+        join_all(answers.map(|table| h2::run_answers(table.class, table.cases))),
+        h2_up::run(tables::UPSTREAMS_OF_HTTP2),
+    );
+    // Apart from the floods: what must come in a second comes in one.
+    let (timed, shaken) = tokio::join!(run_all(true), handshake::run(tables::HANDSHAKES));
+    scores.extend(over_h2.into_iter().chain(timed).chain([up, shaken]));
+    let failures: Vec<_> = scores.iter().flat_map(|score| &score.failures).collect();
+    let page = score::page(&scores);
+    println!("{page}");
+    let text: Vec<_> = failures.iter().map(|failure| failure.as_str()).collect();
+    assert!(failures.is_empty(), "{} failed:\n{}", failures.len(), text.join("\n"));
+    crate::tidy::fresh("docs/wire.md", &page);
 }
 
-async fn over_h2() -> Vec<Score> {
+/// The tables with or without short times.
+async fn run_all(timed: bool) -> Vec<Score> {
+    let plain = tables::ALL.iter().filter(|table| timed != table.listener.is_empty());
+    let over_h2 = tables::HTTP2.iter().filter(|table| timed != table.listener.is_empty());
+    let (plain, over_h2) =
+        tokio::join!(join_all(plain.map(run_table)), join_all(over_h2.map(h2::run)));
+    plain.into_iter().flatten().chain(over_h2).collect()
+}
+
+async fn run_table(table: &'static Table) -> Vec<Score> {
+    let ways: &[Way] = if table.tls { &[Way::H1, Way::Tls] } else { &[Way::H1] };
     let mut scores = Vec::new();
-    for (class, cases) in tables::HTTP2 {
-        let (rig, books) = h2::rig().await;
-        let mut score = h2::run(class, cases, &rig, &books).await;
-        score.failures.extend(books.faults().into_iter().map(|fault| format!("backend: {fault}")));
-        scores.push(score);
-        rig.finish().await;
-    }
-    scores
-}
-
-async fn run_table(table: &'static Table) -> Score {
-    let mut score = Score { class: table.class, ..Score::default() };
-    let transports: &[&str] = if table.tls { &["plain", "tls"] } else { &["plain"] };
-    for transport in transports {
-        let is_tls = *transport == "tls";
+    for way in ways {
+        let mut score = Score::new(table.class, *way);
         let (address, books) = backend::start(table.cases);
-        let mut rig = Rig::build().at("blue", address);
-        rig = rig.service("timeout = \"5s\"\nretries = { attempts = 0 }");
-        if is_tls {
+        let mut rig = Rig::build().at("blue", address).service("retries = { attempts = 0 }");
+        rig = rig.service(table.service).tables(table.tables);
+        if *way == Way::Tls {
             rig = with_tls(rig);
         }
         let rig = rig.listener(table.listener).start().await;
         let turns = Arc::new(Semaphore::new(if table.in_turn { 1 } else { AT_ONCE }));
         let runs = table.cases.iter().enumerate().map(|(place, case)| {
-            let (rig, turns) = (&rig, turns.clone());
-            async move {
+            let (web, turns) = (rig.web, turns.clone());
+            tokio::spawn(async move {
                 let _turn = turns.acquire().await.unwrap();
-                talk(rig, case, place, is_tls).await
-            }
+                talk(web, case, place, *way == Way::Tls).await
+            })
         });
-        let answers = join_all(runs).await;
+        let answers: Vec<_> = join_all(runs).await.into_iter().map(Result::unwrap).collect();
         for (place, (case, came)) in table.cases.iter().zip(&answers).enumerate() {
             let failure = judge(case, place, came, &books).err();
-            let failure = failure.map(|why| told(case, place, transport, &why, came, &books));
-            score.count(case, failure);
+            let failure =
+                failure.map(|why| told(case, place, (table.class, *way), &why, came, &books));
+            score.count(case.level, failure);
         }
         score.failures.extend(books.faults().into_iter().map(|fault| format!("backend: {fault}")));
         rig.finish().await;
+        scores.push(score);
     }
-    score
+    scores
 }
 
 fn with_tls(rig: Builder) -> Builder {
-    let names = ["a.test", "b.test", "sub.a.test", "127.0.0.1", "::1", "a_b.test"];
+    let names = ["a.test", "b.test", "*.a.test", "127.0.0.1", "::1", "a_b.test"];
     rig.identity("a", &Identity::of(&names)).listener("tls = { cert = \"a.pem\", key = \"a.key\" }")
 }
 
 /// Everything that comes back, until the proxy closes.
-async fn talk(rig: &Rig, case: &Case, place: usize, is_tls: bool) -> Vec<u8> {
+async fn talk(web: SocketAddr, case: &Case, place: usize, is_tls: bool) -> Vec<u8> {
     let stream: Box<dyn Wire> = if is_tls {
-        Box::new(connect_tls(rig.web, Some("a.test"), &[b"http/1.1"]).await)
+        Box::new(connect_tls(web, Some("a.test"), &[b"http/1.1"]).await)
     } else {
-        Box::new(TcpStream::connect(rig.web).await.expect("a listening proxy"))
+        Box::new(TcpStream::connect(web).await.expect("a listening proxy"))
     };
     let (mut reader, mut writer) = tokio::io::split(stream);
     let mut came = Vec::new();
@@ -279,7 +262,7 @@ fn words(who: &str, text: &str, place: usize, has: &[&str], lacks: &[&str]) -> R
 fn told(
     case: &Case,
     place: usize,
-    transport: &str,
+    (class, way): (&str, Way),
     why: &str,
     came: &[u8],
     books: &Books,
@@ -291,7 +274,7 @@ fn told(
     };
     let seen: Vec<_> = books.of(place).iter().map(Message::text).map(short).collect();
     format!(
-        "{:?} ({:?}, {transport}): {why}\n  sent: {}\n  came: {}\n  seen: {}\n",
+        "[{class}] {:?} ({:?}, {way:?}): {why}\n  sent: {}\n  came: {}\n  seen: {}\n",
         case.name,
         case.level,
         short(latin(&sent(case, place)) + &latin(&expand(case.then, place))),

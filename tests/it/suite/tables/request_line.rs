@@ -145,6 +145,10 @@ pub const LINES: &[Case] = &[
         "TRACE /@@ HTTP/1.1\r\nHost: a.test\r\nContent-Length: 2\r\n\r\nhi",
         &[400, 405],
     ),
+];
+
+/// What ends a connection, and what follows on one.
+pub const KEPT: &[Case] = &[
     closes("HTTP/1.0", "GET /@@ HTTP/1.0\r\n\r\n").up(&["get /@@ http/1.1\r\n"]),
     closes("HTTP/1.0 with Host", "GET /@@ HTTP/1.0\r\nHost: a.test\r\n\r\n")
         .up(&["\r\nhost: a.test\r\n"]),

@@ -7,7 +7,8 @@ const WEBSOCKET: &str = "GET /@@ HTTP/1.1\r\nHost: a.test\r\nConnection: keep-al
 const SWITCH: &str =
     "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
 
-pub const CASES: &[Case] = &[
+/// What a client waits for before it sends its body.
+pub const EXPECT: &[Case] = &[
     passes("Expect, body at once", "POST /@@ HTTP/1.1\r\nHost: a.test\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\nhi")
         .up(&["\r\n\r\nhi"])
         .not_up(&["expect"]),
@@ -27,6 +28,10 @@ pub const CASES: &[Case] = &[
     closes("Expect of HTTP/1.0", "POST /@@ HTTP/1.0\r\nHost: a.test\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\nhi")
         .not_down(&["100 continue"])
         .up(&["\r\n\r\nhi"]),
+];
+
+/// Interim answers, and answers that have no body.
+pub const INTERIM: &[Case] = &[
     answers("100 of the origin", "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"),
     answers("103 passes", "HTTP/1.1 103 Early Hints\r\nLink: </a>; rel=preload\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
         .down(&["http/1.1 103 early hints\r\n", "link: </a>; rel=preload", "http/1.1 200 ok"]),
@@ -85,6 +90,10 @@ pub const CASES: &[Case] = &[
     answers("503 passes", "HTTP/1.1 503 X\r\nRetry-After: 7\r\nContent-Length: 0\r\n\r\n")
         .statuses(&[503])
         .down(&["retry-after: 7"]),
+];
+
+/// HTTP/1.0 on either side.
+pub const HTTP_10: &[Case] = &[
     closes("chunks for HTTP/1.0", "GET /@@ HTTP/1.0\r\nHost: a.test\r\n\r\n")
         .answer("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nwiki\r\n0\r\n\r\n")
         .down(&["\r\n\r\nwiki"])
@@ -100,13 +109,46 @@ pub const CASES: &[Case] = &[
     answers("HTTP/1.0 is not kept", "HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nok")
         .manner(Manner::Spoiling),
     answers("HTTP/1.0 is kept if it says so", "HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nContent-Length: 2\r\n\r\nok"),
-    // Upgrades.
+];
+
+/// Upgrades.
+pub const UPGRADES: &[Case] = &[
     passes("a websocket", WEBSOCKET)
         .ends(Outcome::Words)
         .answer("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: x\r\n\r\nframes")
         .manner(Manner::Closing)
         .up(&["connection: upgrade", "upgrade: websocket", "sec-websocket-key: dghl"])
         .down(&["http/1.1 101", "connection: upgrade", "upgrade: websocket", "sec-websocket-accept: x", "\r\n\r\nframes"]),
+    passes("a websocket in other letters", "GET /@@ HTTP/1.1\r\nHost: a.test\r\nConnection: UPGRADE\r\nUpgrade: WebSocket\r\nSec-WebSocket-Key: x\r\n\r\n")
+        .ends(Outcome::Words)
+        .answer(SWITCH)
+        .manner(Manner::Closing)
+        .up(&["upgrade: websocket"])
+        .down(&["http/1.1 101"]),
+    passes("a websocket among others", "GET /@@ HTTP/1.1\r\nHost: a.test\r\nConnection: Upgrade\r\nUpgrade: own/2, websocket\r\nSec-WebSocket-Key: x\r\n\r\n")
+        .ends(Outcome::Words)
+        .answer(SWITCH)
+        .manner(Manner::Closing)
+        .up(&["\r\nupgrade: websocket\r\n"])
+        .not_up(&["own/2"])
+        .down(&["http/1.1 101"])
+        .should(),
+    passes("an interim answer before the 101", WEBSOCKET)
+        .ends(Outcome::Words)
+        .answer("HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 101 X\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\nframes")
+        .manner(Manner::Closing)
+        .down(&["http/1.1 101", "\r\n\r\nframes"]),
+    passes("a 101 that speaks of lengths", WEBSOCKET)
+        .ends(Outcome::Words)
+        .answer("HTTP/1.1 101 X\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nContent-Length: 0\r\n\r\nframes")
+        .manner(Manner::Closing)
+        .down(&["http/1.1 101", "\r\n\r\nframes"])
+        .not_down(&["content-length"])
+        .should(),
+    passes("a websocket without a key", "GET /@@ HTTP/1.1\r\nHost: a.test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+        .not_up(&["upgrade"]),
+    passes("a websocket with chunks", "GET /@@ HTTP/1.1\r\nHost: a.test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n")
+        .not_up(&["\r\nupgrade"]),
     passes("a websocket that is refused", WEBSOCKET)
         .answer("HTTP/1.1 403 X\r\nContent-Length: 0\r\n\r\n")
         .statuses(&[403]),
@@ -140,15 +182,24 @@ pub const CASES: &[Case] = &[
     passes("an upgrade of HTTP/1.0", "GET /@@ HTTP/1.0\r\nHost: a.test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: x\r\n\r\n")
         .ends(Outcome::Closed)
         .not_up(&["upgrade"]),
-    // An answer before the request is whole.
-    closes("an early answer to a length", "POST /@@ HTTP/1.1\r\nHost: a.test\r\nContent-Length: 4000000\r\n\r\n<<x*300000>>")
-        .ends(Outcome::Words)
-        .answer("HTTP/1.1 413 X\r\nContent-Length: 4\r\n\r\nlong")
-        .manner(Manner::Early)
-        .down(&["http/1.1 413 ", "\r\n\r\nlong"]),
-    closes("an early answer to chunks", "POST /@@ HTTP/1.1\r\nHost: a.test\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n")
-        .ends(Outcome::Words)
-        .answer("HTTP/1.1 401 X\r\nContent-Length: 2\r\n\r\nno")
-        .manner(Manner::Early)
-        .down(&["http/1.1 401 "]),
+];
+
+/// Answers before the request is whole.
+pub const EARLY: &[Case] = &[
+    closes(
+        "an early answer to a length",
+        "POST /@@ HTTP/1.1\r\nHost: a.test\r\nContent-Length: 4000000\r\n\r\n<<x*300000>>",
+    )
+    .ends(Outcome::Words)
+    .answer("HTTP/1.1 413 X\r\nContent-Length: 4\r\n\r\nlong")
+    .manner(Manner::Early)
+    .down(&["http/1.1 413 ", "\r\n\r\nlong"]),
+    closes(
+        "an early answer to chunks",
+        "POST /@@ HTTP/1.1\r\nHost: a.test\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n",
+    )
+    .ends(Outcome::Words)
+    .answer("HTTP/1.1 401 X\r\nContent-Length: 2\r\n\r\nno")
+    .manner(Manner::Early)
+    .down(&["http/1.1 401 "]),
 ];

@@ -22,13 +22,14 @@ use crate::config::{Config, Report};
 use crate::limits::{ACKNOWLEDGE_WARN, EVENTS_KEPT};
 use crate::name::{ServiceName, VersionName};
 use crate::proxy::counters::Counts;
+use crate::proxy::recent::Recent;
 use crate::proxy::worker::{Command, Shared, WorkerHandle};
 use crate::revision::change::{Change, changes};
 use crate::revision::history::History;
 use crate::revision::journal::Journal;
 use crate::revision::store::Revision;
 use crate::revision::{Entry, merge};
-use crate::snapshot::{CompileError, Service, Snapshot};
+use crate::snapshot::{BEFORE_ROLLOUT, CompileError, Service, Snapshot};
 use crate::traffic::{Traffic, TrafficMap};
 
 /// Who wants a change, and what they say of it.
@@ -167,7 +168,9 @@ impl Control {
         let journal = Some(journal);
         let state = State { config, traffic, history, journal, invalid: None };
         let (events, _) = broadcast::channel(EVENTS_KEPT);
-        Self { shared, workers, state: Mutex::new(state), events }
+        let control = Self { shared, workers, state: Mutex::new(state), events };
+        control.make_room(&control.current().snapshot);
+        control
     }
 
     /// The state for reading; writers wait meanwhile, so be short.
@@ -324,9 +327,18 @@ impl Control {
         Ok(Outcome { revision: number, changes, switched_in, persisted, before: None, after: None })
     }
 
+    /// A rollout's requests are remembered from the first on, so the place for them comes before it.
+    fn make_room(&self, snapshot: &Snapshot) {
+        if snapshot.services.iter().any(|service| service.trial > Some(BEFORE_ROLLOUT)) {
+            let each = || self.workers.iter().map(|_| Recent::default()).collect();
+            self.shared.recent.get_or_init(each);
+        }
+    }
+
     /// The swap and its acknowledgement by every worker.
     async fn swap(&self, revision: Revision) -> Duration {
         let number = revision.number;
+        self.make_room(&revision.snapshot);
         let began: Instant = clock::now();
         self.shared.store.swap(revision);
         for worker in &self.workers {

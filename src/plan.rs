@@ -361,6 +361,14 @@ pub enum Pace {
 }
 
 impl Pace {
+    /// The word of the configuration.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Steps => "steps",
+            Self::Evidence => "evidence",
+        }
+    }
+
     /// What a raise needs unless the plan says: by the clock a version that is known to be safe; by
     /// evidence the share itself is bounded by what the data exclude, and waiting for safety at each
     /// small raise would only hold it back.

@@ -202,8 +202,8 @@ fn changed(state: &AdminState, name: &ServiceName, outcome: &Outcome, dry_run: b
     post, path = "/v1/outcomes", tag = "rollout",
     description = "Business outcomes of requests (orders that failed, payments refused) are one more \
         metric of a rollout. A request is named by its `X-Request-Id`, or its version is: \
-        `X-Tidegate-Version` on the answer names it. Requests are remembered from the first call with a \
-        `request_id` on: the latest 262144 of each worker that a rollout counts.",
+        `X-Tidegate-Version` on the answer names it. While a rollout is under way the requests that it \
+        counts are remembered: the latest 262144 of each worker, until the process ends.",
     request_body = OutcomeBody,
     responses(
         (status = 200, body = OutcomeDto), (status = 404, body = Problem), (status = 422, body = Problem),

@@ -116,7 +116,12 @@ fn rollout_part(from: Option<&Rollout>, to: Option<&Rollout>) -> Option<String> 
     let Some(to) = to else { return Some("rollout forgotten".to_owned()) };
     let (version, state) = (&to.plan.to, to.state.as_str().replace('_', " "));
     let percent = f64::from(to.share_ppm) / 1e4;
-    Some(format!("rollout to {version} {state} at {percent} % ({})", to.reason))
+    // A way back that is taken bit by bit has told its reason with its first move.
+    let reason = match from.is_some_and(|from| from.returning.is_some()) {
+        true => String::new(),
+        false => format!(" ({})", to.reason),
+    };
+    Some(format!("rollout to {version} {state} at {percent} %{reason}"))
 }
 
 fn version_parts(from: &Traffic, to: &Traffic) -> Vec<String> {

@@ -22,6 +22,11 @@ const RAISE_MIN: f64 = 1.2;
 const RETURN_BOUND: Duration = Duration::from_secs(30);
 /// In so many moves: each is a revision.
 const RETURN_MOVES: u64 = 6;
+/// What a plan did not name is moved to whole thousandths: weights are there to be read.
+const ROUND_PPM: u32 = 1000;
+/// What the reasons of a regression and of a gate begin with.
+const REGRESSED: &str = "regressed";
+const GATE_FAILED: &str = "gate failed";
 
 /// Where a rollout stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -162,6 +167,11 @@ impl Rollout {
         Self { approved: true, reason: "resumed".to_owned(), ..self.clone() }
     }
 
+    /// Whether it was stopped because of what the new version did.
+    pub fn has_caught(&self) -> bool {
+        [REGRESSED, GATE_FAILED].iter().any(|word| self.reason.starts_with(word))
+    }
+
     /// The weights that it wants now.
     pub fn weights(&self) -> Weights {
         match self.state {
@@ -189,7 +199,7 @@ impl Rollout {
     /// Goes on with its step from its beginning. After a regression the evidence begins anew: whoever
     /// resumes has seen it.
     pub fn resumed(&self, now_ms: u64) -> Self {
-        let anew = u32::from(self.reason.starts_with("regressed"));
+        let anew = u32::from(self.reason.starts_with(REGRESSED));
         Self {
             state: State::Running,
             reason: "resumed".to_owned(),
@@ -220,7 +230,7 @@ impl Rollout {
         let bearable = f64::from(stable) / f64::from(had.max(1));
         let last_ppm = self.before_ppm();
         let at_once = ((1.0 - bearable).max(0.0) * f64::from(WHOLE_PPM)).round() as u32;
-        let share_ppm = at_once.clamp(last_ppm.min(self.share_ppm), self.share_ppm);
+        let share_ppm = rounded(at_once).clamp(last_ppm.min(self.share_ppm), self.share_ppm);
         let is_whole = bearable >= 1.0 || share_ppm <= last_ppm;
         let bound = RETURN_BOUND.as_secs();
         let reason = match is_whole {
@@ -258,7 +268,7 @@ impl Rollout {
             u64::from(way.from_ppm.saturating_sub(last_ppm)) * (passed * RETURN_MOVES / bound);
         let share_ppm = match is_last {
             true => last_ppm,
-            false => way.from_ppm - (moves / RETURN_MOVES) as u32,
+            false => rounded(way.from_ppm - (moves / RETURN_MOVES) as u32).max(last_ppm),
         };
         (is_last || share_ppm < self.share_ppm).then(|| Self {
             share_ppm,
@@ -310,6 +320,13 @@ impl Rollout {
     /// What its next move waits for beside the clock, in words; `unsure` are the metrics that are not
     /// known to be safe.
     pub fn waits_for(&self, judged: &Judged, unsure: &[&str]) -> Vec<String> {
+        if self.returning.is_some() {
+            let (bound, share) = (RETURN_BOUND.as_secs(), f64::from(self.share_ppm) / 1e4);
+            return vec![format!(
+                "what it goes back to: it has lost endpoints, so that the last {share}% follow bit \
+                 by bit, within {bound} s"
+            )];
+        }
         match self.state {
             State::Running => {}
             State::Paused => return vec!["an operator to resume it".to_owned()],
@@ -326,7 +343,8 @@ impl Rollout {
                 _ => format!("{} to be safe", unsure.join(", ")),
             });
         } else if self.share_ppm != WHOLE_PPM && self.plan.pace == Pace::Evidence {
-            waits.push("evidence that allows a greater share".to_owned());
+            let allowed = judged.max_share * 100.0;
+            waits.push(format!("evidence that allows a greater share; now it is {allowed:.1}%"));
         }
         if let Gate::Waits(text) | Gate::Fails(text) = &judged.gate {
             waits.push(text.clone());
@@ -339,13 +357,13 @@ impl Rollout {
 
     fn harm(&self, judged: &Judged) -> Option<String> {
         if judged.verdict == Verdict::Regressed && judged.void.is_none() {
-            return Some(format!("regressed: {}", judged.blamed));
+            return Some(format!("{REGRESSED}: {}", judged.blamed));
         }
         if !judged.canary_usable {
-            return Some(format!("regressed: version `{}` has no usable endpoint", self.plan.to));
+            return Some(format!("{REGRESSED}: version `{}` has no usable endpoint", self.plan.to));
         }
         match &judged.gate {
-            Gate::Fails(text) => Some(format!("regressed: {text}")),
+            Gate::Fails(text) => Some(format!("{GATE_FAILED}: {text}")),
             Gate::Passes | Gate::Waits(_) => None,
         }
     }
@@ -394,7 +412,7 @@ impl Rollout {
         if self.share_ppm == WHOLE_PPM {
             return Some(self.promoted("everything was moved as the evidence allowed"));
         }
-        let allowed = (judged.max_share.min(1.0) * f64::from(WHOLE_PPM)) as u32;
+        let allowed = rounded((judged.max_share.min(1.0) * f64::from(WHOLE_PPM)) as u32);
         if allowed < WHOLE_PPM && f64::from(allowed) < f64::from(self.share_ppm) * RAISE_MIN {
             return None;
         }
@@ -408,6 +426,11 @@ impl Rollout {
             ..self.clone()
         })
     }
+}
+
+/// Never more than what it is made of.
+fn rounded(ppm: u32) -> u32 {
+    ppm - ppm % ROUND_PPM
 }
 
 /// `ppm` of the traffic to one version, the rest to the others in the proportions that they had.

@@ -396,15 +396,26 @@ async fn a_rollout_says_where_it_stands_and_what_it_waits_for() {
     let start = "rollout shop start --to green --steps 25,100 --step-duration 1h";
     rig.run(start).await.says(0, &["has begun", "blue=75 green=25"]);
     let running = rig.run("rollout shop status").await;
-    running.says(0, &["running to green: step 1 of 2 (25% 100%), now 25%", "because    started"]);
+    let heading = "rollout to green: running, step 1 of 2 (25% 100%), now 25%";
+    running.says(0, &[heading, "because    started", "note       `green` has one endpoint"]);
     running.says(0, &["verdict    undecided", "of the step; errors, p50, p90, p99 to be safe"]);
     rig.run("status").await.says(0, &["rollout running, step 1 of 2, undecided"]);
     rig.run("rollout shop pause --reason lunch").await.says(0, &["is paused"]);
     rig.run("rollout shop status").await.says(0, &["waits for  an operator to resume it"]);
     rig.run("rollout shop abort").await.says(0, &["is aborted"]);
     let over = rig.run("rollout shop status").await;
-    over.says(0, &["aborted to green", "because    aborted by api"]);
-    assert!(!over.out.contains("waits for"), "{over}");
+    over.says(0, &["rollout to green: aborted", "because    aborted by api"]);
+    assert!(!over.out.contains("waits for") && !over.out.contains("note"), "{over}");
+    let gates = "rollout shop start --to green --pace evidence --max-error-rate 2% --max-latency \
+                 p95=1s,p50=100ms --max-mismatch 1% --min-requests 50 --on-regression pause";
+    rig.run(gates).await.says(0, &["blue=99 green=1"]);
+    rig.run("rollout shop status").await.says(
+        0,
+        &["running, as far as the evidence allows, now 1%", "`green` is not compared as a shadow"],
+    );
+    rig.run("status").await.says(0, &["rollout running, paced by evidence, undecided"]);
+    rig.run("rollout shop abort").await.says(0, &["is aborted"]);
+    rig.run("rollout shop start --max-latency 1s").await.says(2, &["p95=1s"]);
     rig.run("rollout shop start --step-duration soon").await.says(2, &["write a duration"]);
     rig.finish().await;
 }

@@ -118,6 +118,24 @@ async fn a_healthy_version_gets_everything_step_by_step() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_next_rollout_begins_with_what_was_learned_of_the_last_ones_version() {
+    let rig = rig(says("green").fails_every(20)).await;
+    let load = Load::on(&rig).await;
+    rig.change("PUT", ROLLOUT, plan(&[100])).await;
+    reaches(&rig, "succeeded").await;
+    let mut back = plan(&[10, 100]);
+    back["to"] = json!("blue");
+    rig.until("a rollout that begins now has seen errors of green", || async {
+        let begun = rig.change("PUT", ROLLOUT, back.clone()).await;
+        rig.change("POST", &format!("{ROLLOUT}/abort"), json!({})).await;
+        begun["rollout"]["evidence"]["errors"]["phi"] != 2.0
+    })
+    .await;
+    load.stop().await;
+    rig.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn no_data_raises_nothing() {
     let rig = rig(says("green")).await;
     let mut plan = plan(&[10, 100]);
@@ -224,15 +242,19 @@ async fn what_the_business_tells_is_one_more_metric() {
         rig.change("POST", "/v1/outcomes", body).await
     };
     rig.until("orders fail on green alone", || async {
-        tell("blue", true, 100).await;
-        tell("green", true, 60).await;
-        tell("green", false, 40).await;
+        for (version, bad) in [("blue", 5), ("green", 40)] {
+            tell(version, true, 100 - bad).await;
+            tell(version, false, bad).await;
+        }
         rollout(&rig).await["state"] == "rolled_back"
     })
     .await;
     load.stop().await;
-    let reason = rollout(&rig).await["reason"].to_string();
+    let after = rollout(&rig).await;
+    let reason = after["reason"].to_string();
     assert!(reason.contains("worse outcomes"), "{reason}");
+    let burst = &after["evidence"]["outcomes"]["phi"];
+    assert_eq!(*burst, 2.0, "good and bad ones told apart are no bursts");
     let (status, _) = rig.admin("POST", "/v1/outcomes", Some(json!({ "service": "no" }))).await;
     assert_eq!(status, 422);
     rig.finish().await;
@@ -302,16 +324,12 @@ async fn an_outcome_can_be_told_by_the_id_of_its_request() {
         (answer.field("x-request-id").unwrap().to_owned(), answer.version() == "green")
     };
     let (id, _) = ask(&mut client).await;
-    let first = tell(&id, true).await;
-    assert_eq!(
-        (&first["noted"], &first["why"]),
-        (&json!(0), &json!("requests are remembered from now on"))
-    );
-    let (id, _) = ask(&mut client).await;
     assert_eq!(tell(&id, true).await["noted"], 0, "no rollout counts it");
     let mut plan = plan(&[50, 100]);
     plan["step_duration"] = json!("1h");
     rig.change("PUT", ROLLOUT, plan).await;
+    let (id, _) = ask(&mut client).await;
+    assert_eq!(tell(&id, true).await["noted"], 1, "the first request of a rollout is remembered");
     rig.until("orders fail on green alone", || async {
         let mut client = Client::connect(rig.web).await;
         for _ in 0..50 {

@@ -25,6 +25,8 @@ pub struct RolloutDto {
     pub step: usize,
     /// Percent.
     pub steps: Vec<f64>,
+    /// `steps`, or `evidence`: as fast as the data can exclude harm, whatever the steps.
+    pub pace: &'static str,
     /// Whether the step ends only when an operator resumes.
     pub manual: bool,
     /// The share of the version now.
@@ -43,6 +45,8 @@ pub struct RolloutDto {
     pub waits_for: Vec<String>,
     /// The greatest share at which the excess of errors is excluded to be above a thousandth of all.
     pub max_weight_percent: f64,
+    /// What to keep in mind when reading all this.
+    pub notes: Vec<String>,
     /// RFC 3339.
     pub started_at: String,
     /// When the step may end; null when no clock decides it.
@@ -88,7 +92,7 @@ impl From<Evidence> for EvidenceDto {
 
 impl From<View> for RolloutDto {
     fn from(view: View) -> Self {
-        let View { rollout, verdict, void, gate, waits_for, evidence, max_share } = view;
+        let View { rollout, verdict, void, gate, waits_for, evidence, max_share, notes } = view;
         let percent = |ppm: u32| f64::from(ppm) / 1e4;
         let at = |ms: u64| {
             let at = jiff::Timestamp::from_millisecond(i64::try_from(ms).unwrap_or(i64::MAX));
@@ -100,6 +104,7 @@ impl From<View> for RolloutDto {
             to: rollout.plan.to.to_string(),
             step: rollout.step + 1,
             steps: rollout.plan.steps.iter().map(|step| percent(step.share_ppm)).collect(),
+            pace: rollout.plan.pace.as_str(),
             manual: rollout.waits_for_operator(),
             weight_percent: percent(rollout.share_ppm),
             verdict: verdict.as_str(),
@@ -109,6 +114,7 @@ impl From<View> for RolloutDto {
             gate,
             waits_for,
             max_weight_percent: max_share * 100.0,
+            notes,
             started_at: at(rollout.started_ms),
             next_step_at: rollout.next_step_at_ms().map(at),
         }

@@ -87,7 +87,7 @@ fn what_can_go_wrong_is_undone_or_paused_as_the_plan_says() {
         rollout.next(60_000, &judged).map(|next| (next.state, next.reason))
     };
     let (state, reason) = of(&|j| j.gate = Gate::Fails("p95 is 2 s".into())).unwrap();
-    assert_eq!((state, reason.as_str()), (State::RolledBack, "regressed: p95 is 2 s"));
+    assert_eq!((state, reason.as_str()), (State::RolledBack, "gate failed: p95 is 2 s"));
     assert_eq!(of(&|j| j.canary_usable = false).unwrap().0, State::RolledBack);
     let lost = of(&|j| (j.canary_usable, j.stable_endpoints) = (false, 0)).unwrap();
     assert_eq!(lost.0, State::Paused);

@@ -311,9 +311,10 @@ sections! {
         "A plan that moves weight step by step, with gates and a verdict between the steps. It begins \
          with `tidegate rollout SERVICE start`, never by itself." {
         "to" "version" Required => "The version that gets the traffic.";
-        "steps" "list of percents, ascending" Required
-            => "Its share at each step. `\"25% for 10m\"` has a time of its own; `\"25%, manual\"` \
-                ends only when an operator says `rollout SERVICE resume`.";
+        "steps" "list of percents, ascending" Is("[10, 25, 50, 75, 100]")
+            => "Its share at each step; after the last one it gets everything. `\"25% for 10m\"` has \
+                a time of its own; `\"25%, manual\"` ends only when an operator says \
+                `rollout SERVICE resume`.";
         "step_duration" "duration" Is(r#""5m""#) => "The time of a step, at least.";
         "max_error_rate" "percent" Words("no bound") => "The plain gate on errors.";
         "max_latency" "section" Words("no bound") => "The plain gate on latency.";

@@ -40,9 +40,6 @@ pub(super) fn read(service: &Section<'_>, versions: &VersionNames<'_>) -> Option
 
 fn read_steps(section: &Section<'_>) -> Option<Vec<Step>> {
     const KEY: &str = "steps";
-    if section.node(KEY).is_none() {
-        return section.required(KEY, |_| Ok(Vec::new()));
-    }
     let steps = section.list(KEY, value::step)?;
     let findings = section.context.findings;
     if steps.is_empty() || steps.len() > ROLLOUT_STEPS_MAX {

@@ -16,14 +16,16 @@ use crate::weight::Weights;
 pub const WHOLE_PPM: u32 = 1_000_000;
 /// What a ramp paced by evidence begins with: before any data, this is what may be risked.
 const FIRST_PPM: u32 = 10_000;
+/// What it has at most until everything may be moved: from equal shares is learned most.
+const COMPARED_PPM: u32 = 500_000;
 /// A ramp paced by evidence is raised when it may grow by this much: each raise is a revision.
 const RAISE_MIN: f64 = 1.2;
 /// When the versions it goes back to have lost endpoints, all the traffic is theirs after this.
 const RETURN_BOUND: Duration = Duration::from_secs(30);
 /// In so many moves: each is a revision.
 const RETURN_MOVES: u64 = 6;
-/// What a plan did not name is moved to whole thousandths: weights are there to be read.
-const ROUND_PPM: u32 = 1000;
+/// Shares that no plan names are whole hundredths of a percent: weights are there to be read.
+const ROUND_PPM: u32 = 100;
 /// What the reasons of a regression and of a gate begin with.
 const REGRESSED: &str = "regressed";
 const GATE_FAILED: &str = "gate failed";
@@ -412,14 +414,17 @@ impl Rollout {
         if self.share_ppm == WHOLE_PPM {
             return Some(self.promoted("everything was moved as the evidence allowed"));
         }
-        let allowed = rounded((judged.max_share.min(1.0) * f64::from(WHOLE_PPM)) as u32);
-        if allowed < WHOLE_PPM && f64::from(allowed) < f64::from(self.share_ppm) * RAISE_MIN {
+        let share_ppm = match rounded((judged.max_share.min(1.0) * f64::from(WHOLE_PPM)) as u32) {
+            WHOLE_PPM => WHOLE_PPM,
+            allowed => allowed.min(COMPARED_PPM),
+        };
+        if share_ppm < WHOLE_PPM && f64::from(share_ppm) < f64::from(self.share_ppm) * RAISE_MIN {
             return None;
         }
-        let step = self.plan.steps.iter().rposition(|step| step.share_ppm <= allowed);
+        let step = self.plan.steps.iter().rposition(|step| step.share_ppm <= share_ppm);
         Some(Self {
             step: step.unwrap_or(0),
-            share_ppm: allowed,
+            share_ppm,
             generation: self.generation + 1,
             step_began_ms: now_ms,
             reason: "raised: the evidence allows it".to_owned(),

@@ -183,13 +183,14 @@ fn status(admin: &Admin, service: &str) -> Result<u8, Failure> {
 fn render(rollout: &Value) -> String {
     let word = |key: &str| rollout[key].as_str().unwrap_or_default();
     let steps: Vec<_> = rollout["steps"].as_array().into_iter().flatten().map(percent).collect();
-    let way = match word("pace") {
-        "evidence" => "as far as the evidence allows".to_owned(),
-        _ => format!("step {} of {} ({})", rollout["step"], steps.len(), steps.join(" ")),
+    let way = match (word("pace"), word("state")) {
+        ("evidence", "running" | "paused") => "as far as the evidence allows, ".to_owned(),
+        ("evidence", _) => String::new(),
+        _ => format!("step {} of {} ({}), ", rollout["step"], steps.len(), steps.join(" ")),
     };
     let state = word("state").replace('_', " ");
     let now = percent(&rollout["weight_percent"]);
-    let mut out = format!("rollout to {}: {state}, {way}, now {now}\n", word("to"));
+    let mut out = format!("rollout to {}: {state}, {way}now {now}\n", word("to"));
     out += &format!("because    {}\n", word("reason"));
     out += &format!("verdict    {}\n", word("verdict"));
     if let Some(void) = rollout["void"].as_str() {

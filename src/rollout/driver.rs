@@ -49,6 +49,8 @@ struct Kept {
 #[derive(Debug, Clone)]
 pub struct View {
     pub rollout: Arc<Rollout>,
+    /// The share of its version now, whoever gave it; percent.
+    pub share: f64,
     pub verdict: Verdict,
     pub void: Option<String>,
     /// What the plain gates say, if they hold it back.
@@ -138,6 +140,7 @@ impl Rollouts {
             },
             max_share: keeper.engine.max_weight(),
             notes: notes(&rollout, service),
+            share: service.traffic.weights.percent(&rollout.plan.to),
             evidence,
             rollout,
         })
@@ -276,7 +279,7 @@ impl Rollouts {
             let verdicts = self.verdicts(service);
             telemetry.with_metrics(|metrics| {
                 let name = service.name.as_str();
-                let percent = f64::from(rollout.share_ppm) / 1e4;
+                let percent = service.traffic.weights.percent(&rollout.plan.to);
                 metrics.set(&ROLLOUT_WEIGHT, &[name], percent);
                 metrics.set(&ROLLOUT_STATE, &[name], rollout.state.number());
                 let version = rollout.plan.to.as_str();

@@ -190,10 +190,13 @@ impl Rollout {
     /// What becomes of it when somebody else changes the weights: it never fights.
     pub fn superseded(&self) -> Self {
         match self.state {
-            State::Running | State::Paused => Self {
-                generation: self.generation + 1,
-                ..self.paused("superseded: the weights were changed by another")
-            },
+            State::Running | State::Paused => {
+                let share = f64::from(self.share_ppm) / 1e4;
+                let text = format!(
+                    "superseded: the weights were changed by another; `resume` brings {share}% back"
+                );
+                Self { generation: self.generation + 1, ..self.paused(&text) }
+            }
             _ => Self { returning: None, ..self.clone() },
         }
     }
@@ -456,18 +459,11 @@ fn split(before: &Weights, to: &VersionName, ppm: u32) -> Weights {
         weights.insert((*name).clone(), share as u32);
     }
     weights.insert(to.clone(), ppm);
-    let divisor = weights.values().fold(0, |divisor, weight| gcd(divisor, *weight)).max(1);
-    weights.values_mut().for_each(|weight| *weight /= divisor);
-    // Whole shares of a hundred are what people expect to read.
-    let sum: u64 = weights.values().map(|weight| u64::from(*weight)).sum();
-    if sum > 0 && sum <= 100 && 100 % sum == 0 {
-        weights.values_mut().for_each(|weight| *weight *= (100 / sum) as u32);
-    }
+    // Shares of a hundred are what people expect to read, or else of the next power of ten.
+    let is_whole = |unit: &u32| weights.values().all(|weight| weight % unit == 0);
+    let unit = [10_000, 1000, 100, 10].into_iter().find(is_whole).unwrap_or(1);
+    weights.values_mut().for_each(|weight| *weight /= unit);
     Weights::new(weights).unwrap_or_else(|_| before.clone())
-}
-
-fn gcd(a: u32, b: u32) -> u32 {
-    if b == 0 { a } else { gcd(b, a % b) }
 }
 
 #[cfg(test)]

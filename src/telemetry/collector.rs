@@ -227,6 +227,8 @@ fn set_service(metrics: &mut Metrics, service: &Service, gauges: &Gauges) {
 fn alive(snapshot: &Snapshot) -> Alive {
     let mut alive = Alive::default();
     for service in &snapshot.services {
+        let to = service.traffic.rollout.as_ref().map(|rollout| rollout.plan.to.to_string());
+        alive.judged.extend(to.map(|to| (service.name.to_string(), to)));
         for version in &service.versions {
             alive.versions.insert((service.name.to_string(), version.name.to_string()));
             let labels = version.endpoints.iter().map(|slot| slot.endpoint.label.clone());

@@ -475,6 +475,8 @@ async fn a_plan_is_simulated_from_the_file_and_from_live_rates() {
     rig.run("simulate shop").await.says(2, &["shop has no traffic to learn from; give --rps N"]);
     rig.run("simulate nope --rps 1").await.says(1, &["there is no service `nope`"]);
     rig.run(&format!("simulate nope -c {config}")).await.says(2, &["declares no service `nope`"]);
+    let paced = rig.run("simulate --pace evidence --rps 500 --runs 1").await;
+    paced.says(0, &["to new: as far as the evidence allows, alpha 0.01"]);
     rig.run("simulate --steps 20,10").await.says(2, &["ascend"]);
     let live = rig.run("simulate shop --rps 300 --error-rate 0 --runs 1").await;
     live.says(0, &["to green: 5% for 1m, manual; 100%", "the rates of shop now"]);

@@ -161,7 +161,9 @@ async fn who_changes_the_weights_meanwhile_stops_it() {
     rig.change("PUT", "/v1/services/shop/weights", weights.clone()).await;
     let now = rollout(&rig).await;
     assert_eq!(now["state"], "paused");
-    assert!(now["reason"].as_str().unwrap().contains("superseded"), "{now}");
+    let reason = now["reason"].as_str().unwrap();
+    assert!(reason.contains("superseded") && reason.contains("brings 10% back"), "{now}");
+    assert_eq!(now["weight_percent"], 50.0, "what is, not what it wants");
     assert_eq!(rig.shop().await["live"]["weights"], weights);
     rig.change("POST", &format!("{ROLLOUT}/resume"), json!({})).await;
     assert_eq!(rig.shop().await["live"]["weights"], json!({ "blue": 90, "green": 10 }));

@@ -92,7 +92,8 @@ impl From<Evidence> for EvidenceDto {
 
 impl From<View> for RolloutDto {
     fn from(view: View) -> Self {
-        let View { rollout, verdict, void, gate, waits_for, evidence, max_share, notes } = view;
+        let View { rollout, share, verdict, void, gate, waits_for, evidence, max_share, notes } =
+            view;
         let percent = |ppm: u32| f64::from(ppm) / 1e4;
         let at = |ms: u64| {
             let at = jiff::Timestamp::from_millisecond(i64::try_from(ms).unwrap_or(i64::MAX));
@@ -106,7 +107,7 @@ impl From<View> for RolloutDto {
             steps: rollout.plan.steps.iter().map(|step| percent(step.share_ppm)).collect(),
             pace: rollout.plan.pace.as_str(),
             manual: rollout.waits_for_operator(),
-            weight_percent: percent(rollout.share_ppm),
+            weight_percent: share,
             verdict: verdict.as_str(),
             evidence: evidence.into_iter().map(named).collect(),
             reason: rollout.reason.clone(),

@@ -476,9 +476,9 @@ impl Engine {
         })
     }
 
-    /// What each metric alone says, without the estimates.
+    /// What each metric alone says, without the estimates; also of those that nobody reports.
     pub fn verdicts(&self) -> Vec<(Metric, Verdict)> {
-        self.present().map(|track| (track.metric, self.verdict_on(track))).collect()
+        self.tracks.iter().map(|track| (track.metric, self.verdict_on(track))).collect()
     }
 
     fn verdict_on(&self, track: &Track) -> Verdict {

@@ -125,7 +125,7 @@ pub enum Event {
         /// Of the rollout to this version.
         verdict: &'static str,
         state: &'static str,
-        /// The loudest metric, in words.
+        /// The loudest metric, in words; or why the verdict is void.
         text: String,
     },
     Reload {

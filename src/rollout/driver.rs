@@ -259,20 +259,21 @@ impl Rollouts {
                 let mut keepers = self.keepers();
                 let kept = keepers.get_mut(&service.name);
                 kept.filter(|kept| kept.keeper.is_of(rollout)).and_then(|kept| {
-                    let verdict = kept.keeper.engine.verdict();
-                    let before = std::mem::replace(&mut kept.keeper.told, verdict);
-                    (before != verdict).then(|| (verdict, kept.keeper.sentence(rollout)))
+                    let (verdict, void) = (kept.keeper.engine.verdict(), kept.keeper.engine.void());
+                    let now = (verdict, void.is_some());
+                    let before = std::mem::replace(&mut kept.keeper.told, now);
+                    let text = || void.unwrap_or_else(|| kept.keeper.sentence(rollout));
+                    (before != now).then(|| (now, text()))
                 })
             };
-            if let Some((verdict, text)) = changed {
+            if let Some(((verdict, void), text)) = changed {
                 let (service, version) = (service.name.clone(), rollout.plan.to.clone());
-                match verdict {
-                    Verdict::Regressed => {
-                        tracing::warn!(%service, %version, verdict = verdict.as_str(), "{text}");
-                    }
-                    _ => tracing::info!(%service, %version, verdict = verdict.as_str(), "{text}"),
-                }
+                let bad = void || verdict == Verdict::Regressed;
                 let verdict = verdict.as_str();
+                match bad {
+                    true => tracing::warn!(%service, %version, verdict, "{text}"),
+                    false => tracing::info!(%service, %version, verdict, "{text}"),
+                }
                 let state = rollout.state.as_str();
                 control.tell(Event::Verdict { service, version, verdict, state, text });
             }

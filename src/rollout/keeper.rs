@@ -31,8 +31,8 @@ pub struct Keeper {
     generation: u32,
     share_ppm: u32,
     unusable: u32,
-    /// The verdict that was told of last.
-    pub told: Verdict,
+    /// The verdict that was told of last, and whether it was void.
+    pub told: (Verdict, bool),
 }
 
 /// How a tick was counted.
@@ -92,7 +92,7 @@ impl Keeper {
             generation: 0,
             share_ppm: 0,
             unusable: 0,
-            told: Verdict::Undecided,
+            told: (Verdict::Undecided, false),
         }
     }
 
@@ -117,8 +117,10 @@ impl Keeper {
         let mut next = Self::new(&rollout.plan);
         next.engine.restore(&kept.unwrap_or_else(|| self.learned.export()));
         Self {
+            // Evidence that is begun anew later begins with it again.
+            learned: self.learned.clone(),
             of: Some(identity(rollout)),
-            told: next.engine.verdict(),
+            told: (next.engine.verdict(), next.engine.void().is_some()),
             first: rollout.generation,
             generation: rollout.generation,
             share_ppm: rollout.share_ppm,

@@ -72,6 +72,11 @@ fn may_start(traffic: &Traffic, plan: &RolloutPlan, acknowledge: bool) -> Result
                 state.as_str()
             )));
         }
+        if last.returning.is_some() {
+            return Err(Refusal::Conflict(format!(
+                "the last rollout, to `{to}`, is still on its way back; start when that is over"
+            )));
+        }
         if state == State::RolledBack && !acknowledge {
             return Err(Refusal::Conflict(format!(
                 "the last rollout, to `{to}`, was rolled back ({}); start with `acknowledge` to go \

@@ -174,8 +174,7 @@ impl Rollouts {
         folder: &Path,
     ) -> Option<(Arc<Rollout>, Rollout)> {
         let last = service.traffic.rollout.as_ref();
-        let is_live = |rollout: &&Arc<Rollout>| rollout.state.is_live() || rollout.moves();
-        let live = last.filter(is_live).cloned();
+        let live = last.filter(|rollout| rollout.is_under_way()).cloned();
         let declared = service.plan.rollout.as_deref();
         let plan = live.as_ref().map(|rollout| &rollout.plan).or(declared);
         let plan = plan.or(last.map(|rollout| &rollout.plan))?;

@@ -158,6 +158,11 @@ impl Rollout {
         self.state == State::Running || self.returning.is_some()
     }
 
+    /// Whether its weights are not its last.
+    pub fn is_under_way(&self) -> bool {
+        self.state.is_live() || self.returning.is_some()
+    }
+
     /// Whether its step ends only when an operator resumes it.
     pub fn waits_for_operator(&self) -> bool {
         let manual = self.plan.steps.get(self.step).is_some_and(|step| step.manual);

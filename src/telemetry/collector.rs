@@ -121,7 +121,9 @@ impl Telemetry {
         ok: bool,
     ) -> Result<(), &'static str> {
         let mut workers = control.shared.recent.get().into_iter().flatten();
-        let trial = workers.find_map(|worker| worker.take(request_id)).ok_or("no rollout has counted it, it was told of, or it is too old")?;
+        let trial = workers
+            .find_map(|worker| worker.take(request_id))
+            .ok_or("no rollout has counted it, it was told of, or it is too old")?;
         let mut books = self.books();
         let halves = books.trials.entry((trial.version, trial.generation)).or_default();
         let outcomes = &mut halves[usize::from(trial.half)].outcomes;

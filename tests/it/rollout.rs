@@ -136,6 +136,46 @@ async fn the_next_rollout_begins_with_what_was_learned_of_the_last_ones_version(
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_ramp_by_evidence_rises_as_the_requests_come_in() {
+    let rig = rig(says("green").fails_every(100)).await;
+    rig.change("PUT", ROLLOUT, json!({ "to": "green", "pace": "evidence" })).await;
+    assert_eq!(rollout(&rig).await["weight_percent"], 1.0);
+    let load = Load::on(&rig).await;
+    rig.until("it was raised more than once", || async {
+        let now = rollout(&rig).await;
+        assert_eq!((&now["state"], &now["next_step_at"]), (&json!("running"), &json!(null)));
+        now["weight_percent"].as_f64().is_some_and(|share| share > 2.0)
+    })
+    .await;
+    load.stop().await;
+    rig.change("POST", &format!("{ROLLOUT}/promote"), json!({})).await;
+    rig.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_that_a_busy_version_passes_on_make_its_verdict_void() {
+    let rig = Rig::build()
+        .version("blue", says("blue"))
+        .version("green", says("green").slow_every(1, Duration::from_millis(20)))
+        .each_version("max_in_flight = 2")
+        .weights("blue = 100, green = 0")
+        .start()
+        .await;
+    let load = Load::on(&rig).await;
+    rig.change("PUT", ROLLOUT, plan(&[50, 100])).await;
+    rig.until("the verdict is void", || async {
+        let void = &rollout(&rig).await["void"];
+        void.as_str().is_some_and(|text| text.contains("requests of the new version were counted"))
+    })
+    .await;
+    load.stop().await;
+    let now = rollout(&rig).await;
+    assert_eq!((&now["state"], &now["step"]), (&json!("running"), &json!(1)));
+    assert_eq!(now["waits_for"], json!(["requests to go where the weights send them"]));
+    rig.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn no_data_raises_nothing() {
     let rig = rig(says("green")).await;
     let mut plan = plan(&[10, 100]);
@@ -315,7 +355,13 @@ async fn a_version_with_only_its_slowest_answers_slower_is_rolled_back() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_outcome_can_be_told_by_the_id_of_its_request() {
-    let rig = rig(says("green")).await;
+    let rig = Rig::build()
+        .version("blue", says("blue"))
+        .version("green", says("green"))
+        .weights("blue = 100, green = 0")
+        .tables("[[service.shop.pin]]\nheaders = { x-tester = \"1\" }\nversion = \"green\"")
+        .start()
+        .await;
     let tell = async |id: &str, ok: bool| {
         let body = json!({ "request_id": id, "ok": ok });
         rig.change("POST", "/v1/outcomes", body).await
@@ -332,6 +378,11 @@ async fn an_outcome_can_be_told_by_the_id_of_its_request() {
     rig.change("PUT", ROLLOUT, plan).await;
     let (id, _) = ask(&mut client).await;
     assert_eq!(tell(&id, true).await["noted"], 1, "the first request of a rollout is remembered");
+    client.send(b"GET / HTTP/1.1\r\nHost: a\r\nX-Tester: 1\r\n\r\n").await;
+    let tester = client.answer("GET").await;
+    assert_eq!(tester.version(), "green");
+    let told = tell(tester.field("x-request-id").unwrap(), true).await;
+    assert_eq!(told["noted"], 0, "testers are left out: {told}");
     rig.until("orders fail on green alone", || async {
         let mut client = Client::connect(rig.web).await;
         for _ in 0..50 {

@@ -110,7 +110,7 @@ pub async fn pause(
 /// Let a rollout go on.
 #[utoipa::path(
     post, path = "/v1/services/{service}/rollout/resume", tag = "rollout",
-    description = "The step begins anew, with its weight.",
+    description = "The step begins anew, with its weight. A manual step that is under way is ended instead.",
     params(
         ("service" = String, Path),
         ("dry_run" = Option<bool>, Query, description = "Answer what would happen; change nothing."),
@@ -156,7 +156,8 @@ pub async fn promote(
 /// End a rollout and put the weights before it back.
 #[utoipa::path(
     post, path = "/v1/services/{service}/rollout/abort", tag = "rollout",
-    description = "At once; every user's version is as before the rollout.",
+    description = "At once; or, where what gets the traffic has lost endpoints since the start, as much as it \
+        can bear at once and the rest within 30 seconds.",
     params(
         ("service" = String, Path),
         ("dry_run" = Option<bool>, Query, description = "Answer what would happen; change nothing."),

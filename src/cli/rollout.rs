@@ -1,6 +1,8 @@
 //! `tidegate rollout`: progressive delivery from a shell.
 
 use std::collections::BTreeMap;
+use std::thread;
+use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use http::Method;
@@ -11,6 +13,8 @@ use super::client::{Admin, Failure};
 use super::table::{Table, number, percent, text};
 use crate::rollout::evidence::words;
 
+/// How often is looked at a rollout that is waited for.
+const LOOK: Duration = Duration::from_secs(1);
 /// What the numbers mean; the same words stand at `odds`.
 const MEANING: &str = "\
 Evidence of 4,000 : 1 that a version is worse than tolerated means: if it were within the tolerance,
@@ -32,7 +36,7 @@ enum Verb {
     /// Begin the rollout that the file plans, or another.
     Start(Start),
     /// Step, time left and what each metric says.
-    Status,
+    Status(Status),
     /// Let it stand still.
     Pause,
     /// Let it go on.
@@ -41,6 +45,13 @@ enum Verb {
     Promote,
     /// Back to the weights before it.
     Abort,
+}
+
+#[derive(Debug, Args)]
+struct Status {
+    /// Wait until it no longer runs; exit 1 unless it has succeeded.
+    #[arg(long)]
+    wait: bool,
 }
 
 #[derive(Debug, Args)]
@@ -116,7 +127,7 @@ pub fn run(admin: &Admin, options: &Options) -> Result<u8, Failure> {
             let answer = admin.call(Method::PUT, &path, Some(&start.body()))?;
             Ok(done(admin, &answer, &format!("the rollout of {service} has begun")))
         }
-        Verb::Status => status(admin, service),
+        Verb::Status(options) => status(admin, service, options.wait),
         Verb::Pause => steer("pause", "paused"),
         Verb::Resume => steer("resume", "running"),
         Verb::Promote => steer("promote", "promoted"),
@@ -170,13 +181,18 @@ impl Wishes {
     }
 }
 
-fn status(admin: &Admin, service: &str) -> Result<u8, Failure> {
-    let rollout = admin.call(Method::GET, &format!("/v1/services/{service}/rollout"), None)?;
+fn status(admin: &Admin, service: &str, wait: bool) -> Result<u8, Failure> {
+    let look = || admin.call(Method::GET, &format!("/v1/services/{service}/rollout"), None);
+    let mut rollout = look()?;
+    while wait && rollout["state"] == "running" {
+        thread::sleep(LOOK);
+        rollout = look()?;
+    }
     match admin.json {
         true => println!("{rollout}"),
         false => anstream::print!("{}", render(&rollout)),
     }
-    Ok(0)
+    Ok(if wait && rollout["state"] != "succeeded" { super::NO } else { 0 })
 }
 
 /// A rollout for people.
@@ -230,6 +246,6 @@ fn render(rollout: &Value) -> String {
 fn left(rollout: &Value) -> Option<String> {
     let at: jiff::Timestamp = rollout["next_step_at"].as_str()?.parse().ok()?;
     let seconds = at.as_second() - crate::clock::timestamp().as_second();
-    let left = std::time::Duration::from_secs(u64::try_from(seconds).ok()?);
+    let left = Duration::from_secs(u64::try_from(seconds).ok()?);
     (!left.is_zero()).then(|| humantime::format_duration(left).to_string())
 }

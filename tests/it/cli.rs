@@ -404,6 +404,7 @@ async fn a_rollout_says_where_it_stands_and_what_it_waits_for() {
     rig.run("rollout shop status").await.says(0, &["waits for  an operator to resume it"]);
     rig.run("rollout shop abort").await.says(0, &["is aborted"]);
     let over = rig.run("rollout shop status").await;
+    rig.run("rollout shop status --wait").await.says(1, &["rollout to green: aborted"]);
     over.says(0, &["rollout to green: aborted", "because    aborted by api"]);
     assert!(!over.out.contains("waits for") && !over.out.contains("note"), "{over}");
     let gates = "rollout shop start --to green --pace evidence --max-error-rate 2% --max-latency \
@@ -414,7 +415,10 @@ async fn a_rollout_says_where_it_stands_and_what_it_waits_for() {
         &["running, as far as the evidence allows, now 1%", "`green` is not compared as a shadow"],
     );
     rig.run("status").await.says(0, &["rollout running, paced by evidence, undecided"]);
-    rig.run("rollout shop abort").await.says(0, &["is aborted"]);
+    let (ended, ()) = tokio::join!(rig.run("rollout shop status --wait"), async {
+        rig.run("rollout shop promote").await.says(0, &["is promoted"]);
+    });
+    ended.says(0, &["rollout to green: succeeded, now 100%"]);
     rig.run("rollout shop start --max-latency 1s").await.says(2, &["p95=1s"]);
     rig.run("rollout shop start --step-duration soon").await.says(2, &["write a duration"]);
     rig.finish().await;

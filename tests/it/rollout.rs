@@ -178,9 +178,7 @@ async fn requests_that_a_busy_version_passes_on_make_its_verdict_void() {
 #[tokio::test(flavor = "multi_thread")]
 async fn no_data_raises_nothing() {
     let rig = rig(says("green")).await;
-    let mut plan = plan(&[10, 100]);
-    plan["max_error_rate"] = json!("1%");
-    rig.change("PUT", ROLLOUT, plan).await;
+    rig.change("PUT", ROLLOUT, plan(&[10, 100])).await;
     rig.until("a second step would be due", || async {
         let now = rollout(&rig).await;
         let due = now["next_step_at"].as_str().and_then(|at| at.parse::<jiff::Timestamp>().ok());
@@ -190,6 +188,7 @@ async fn no_data_raises_nothing() {
     let now = rollout(&rig).await;
     assert_eq!((&now["state"], &now["step"]), (&json!("running"), &json!(1)));
     assert_eq!(now["weight_percent"], 10.0);
+    assert_eq!(now["waits_for"], json!(["a first request in this step"]));
     rig.finish().await;
 }
 

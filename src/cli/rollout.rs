@@ -57,7 +57,7 @@ struct Status {
 #[derive(Debug, Args)]
 struct Start {
     #[command(flatten)]
-    plan: Wishes,
+    plan: Box<Wishes>,
     /// Go on although the last rollout was rolled back.
     #[arg(long)]
     acknowledge: bool,

@@ -52,7 +52,7 @@ pub struct Options {
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
     p99: Option<Duration>,
     #[command(flatten)]
-    plan: Wishes,
+    plan: Box<Wishes>,
     /// Rollouts of each kind.
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     runs: u32,

@@ -66,7 +66,8 @@ pub fn stable_endpoints(service: &Service, weights: &Weights) -> u32 {
 fn may_start(traffic: &Traffic, plan: &RolloutPlan, acknowledge: bool) -> Result<(), Refusal> {
     if let Some(last) = &traffic.rollout {
         let (to, state) = (&last.plan.to, last.state);
-        if state.is_live() {
+        // One whose weights somebody else has changed stands in nobody's way.
+        if state.is_live() && traffic.is_step() {
             return Err(Refusal::Conflict(format!(
                 "a rollout to `{to}` is {}; abort or promote it first",
                 state.as_str()

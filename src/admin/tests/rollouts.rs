@@ -26,6 +26,22 @@ async fn nothing_begins_while_the_last_one_is_on_its_way_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn one_begins_after_the_last_is_over_or_was_superseded() {
+    let rig = Rig::start();
+    rig.put(ROLLOUT, r#"{"to": "green", "steps": [50, 100]}"#).await.expect(200);
+    for verb in ["pause", "resume"] {
+        let refused = rig.put(ROLLOUT, r#"{"to": "green"}"#).await.expect(409);
+        assert!(refused["detail"].as_str().unwrap().contains("abort or promote it"), "{refused}");
+        rig.post(&format!("{ROLLOUT}/{verb}"), "").await.expect(200);
+    }
+    rig.post(CUTOVER, r#"{"to": "green"}"#).await.expect(200);
+    let back = rig.put(ROLLOUT, r#"{"to": "blue", "steps": [10, 100]}"#).await.expect(200);
+    assert_eq!(back["rollout"]["state"], "running");
+    rig.post(&format!("{ROLLOUT}/abort"), "").await.expect(200);
+    assert_eq!(rig.weights("shop").await, json!({"blue": 0, "green": 100}));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_rollback_undoes_a_whole_rollout() {
     let rig = Rig::start();
     let both = json!({"blue": 70, "green": 30});

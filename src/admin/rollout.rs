@@ -203,7 +203,7 @@ fn changed(state: &AdminState, name: &ServiceName, outcome: &Outcome, dry_run: b
     post, path = "/v1/outcomes", tag = "rollout",
     description = "Business outcomes of requests (orders that failed, payments refused) are one more \
         metric of a rollout. A request is named by its `X-Request-Id`, or its version is: \
-        `X-Tidegate-Version` on the answer names it. While a rollout is under way the requests that it \
+        `X-Tidegate-Version` on the answer names it; good and bad ones are told in one call each. While a rollout is under way the requests that it \
         counts are remembered: the latest 262144 of each worker, until the process ends.",
     request_body = OutcomeBody,
     responses(
@@ -235,9 +235,14 @@ pub async fn outcomes(
             let service = current.snapshot.service(&name);
             let service = service.ok_or_else(|| unknown_service(&name, &current.snapshot))?;
             find_version(service, &version)?;
-            let bad = if ok { 0 } else { count };
-            state.rollouts.note_outcomes(name, version, count, bad);
-            (count, None)
+            let rollout = service.traffic.rollout.as_ref();
+            if rollout.is_some_and(|rollout| rollout.state.is_live()) {
+                let bad = if ok { 0 } else { count };
+                state.rollouts.note_outcomes(name, version, count, bad);
+                (count, None)
+            } else {
+                (0, Some("no rollout is under way"))
+            }
         }
         _ => {
             return Err(Problem::invalid(

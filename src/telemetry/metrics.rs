@@ -76,7 +76,7 @@ metrics! {
     SHADOW_LATENCY_DELTA = Histogram "tidegate_shadow_latency_delta_seconds" ["service", "version"]
         "How much later than the primary the shadow answered.";
     ROLLOUT_WEIGHT = Gauge "tidegate_rollout_weight_percent" ["service"]
-        "The share that the rollout gives the new version, in percent.";
+        "The share of the version that the last rollout leads to, in percent, whoever gave it.";
     ROLLOUT_STATE = Gauge "tidegate_rollout_state" ["service"]
         "Of the last rollout: 1 running, 2 paused, 3 succeeded, 4 rolled back, 5 aborted.";
     VERDICT = Gauge "tidegate_verdict" ["service", "version", "metric"]

@@ -274,14 +274,18 @@ async fn what_cannot_be_started_is_refused_and_changes_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_business_tells_is_one_more_metric() {
     let rig = rig(says("green")).await;
-    let mut plan = plan(&[50, 100]);
-    plan["step_duration"] = json!("1h");
-    rig.change("PUT", ROLLOUT, plan).await;
-    let load = Load::on(&rig).await;
     let tell = async |version: &str, ok: bool, count: u64| {
         let body = json!({ "service": "shop", "version": version, "ok": ok, "count": count });
         rig.change("POST", "/v1/outcomes", body).await
     };
+    let early = tell("blue", true, 7).await;
+    let why = json!("no rollout is under way");
+    assert_eq!((&early["noted"], &early["why"]), (&json!(0), &why));
+    let mut plan = plan(&[50, 100]);
+    plan["step_duration"] = json!("1h");
+    rig.change("PUT", ROLLOUT, plan).await;
+    assert_eq!(tell("blue", true, 7).await["noted"], 7);
+    let load = Load::on(&rig).await;
     rig.until("orders fail on green alone", || async {
         for (version, bad) in [("blue", 5), ("green", 40)] {
             tell(version, true, 100 - bad).await;

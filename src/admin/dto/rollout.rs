@@ -343,7 +343,7 @@ pub struct OutcomeDto {
     pub revision: u64,
     /// How many were noted.
     pub noted: u64,
-    /// Why a request was not.
+    /// Why it was none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub why: Option<&'static str>,
 }

@@ -277,6 +277,7 @@ impl RolloutPlan {
                 error_margin_ppm: 100,
                 latency_ratio: 1.1,
                 min_requests: 500,
+                warm_up: Duration::ZERO,
             },
             pace: Pace::Steps,
             advance: Advance::Safe,
@@ -349,6 +350,8 @@ pub struct AnalysisPlan {
     pub latency_ratio: f64,
     /// Requests of the version before anything is said of it.
     pub min_requests: u64,
+    /// What is not judged of a rollout, from its start on: a cold start is none of the version's faults.
+    pub warm_up: Duration,
 }
 
 /// What sets the pace of a rollout.

@@ -90,6 +90,9 @@ pub struct Wishes {
     /// Requests of the version before a gate or `safe` says anything.
     #[arg(long, value_name = "N")]
     min_requests: Option<u64>,
+    /// Neither version is judged for so long after the start.
+    #[arg(long, value_name = "DURATION", value_parser = super::duration)]
+    warm_up: Option<String>,
     /// `steps` or `evidence`.
     #[arg(long, value_name = "PACE")]
     pace: Option<String>,
@@ -173,7 +176,9 @@ impl Wishes {
         }
         let alpha = self.alpha.map(|alpha| ("alpha", json!(alpha)));
         let min_requests = self.min_requests.map(|count| ("min_requests", json!(count)));
-        let analysis: BTreeMap<_, _> = alpha.into_iter().chain(min_requests).collect();
+        let warm_up = self.warm_up.as_ref().map(|text| ("warm_up", json!(text)));
+        let analysis: BTreeMap<_, _> =
+            [alpha, min_requests, warm_up].into_iter().flatten().collect();
         if !analysis.is_empty() {
             body.insert("analysis".to_owned(), json!(analysis));
         }

@@ -347,6 +347,9 @@ sections! {
             => "Latency may be this many times that of the baseline.";
         "min_requests" "whole number" Is("500")
             => "Requests of the version before it is called safe or a plain gate is passed.";
+        "warm_up" "duration" Is(r#""0s""#)
+            => "Neither version is judged for so long after the start, not even by plain gates: for \
+                versions that are slow at first.";
     }
     ROUTE "[route]"
         "A match, and what to do with requests that it takes: `service` or `redirect`. Of \

@@ -77,5 +77,6 @@ fn read_analysis(section: &Section<'_>) -> AnalysisPlan {
         error_margin_ppm: section.value("error_margin", value::percent),
         latency_ratio: section.value("latency_ratio", value::decimal(1.0..=100.0)),
         min_requests: section.value("min_requests", value::whole(0..=1_000_000_000u64)),
+        warm_up: section.value("warm_up", value::duration_or_zero),
     }
 }

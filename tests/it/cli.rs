@@ -419,6 +419,9 @@ async fn a_rollout_says_where_it_stands_and_what_it_waits_for() {
         rig.run("rollout shop promote").await.says(0, &["is promoted"]);
     });
     ended.says(0, &["rollout to green: succeeded, now 100%"]);
+    rig.run("rollout shop start --to blue --warm-up 30s").await.says(0, &["has begun"]);
+    let cold = rig.run("rollout shop status").await;
+    cold.says(0, &["the first 30s, which are not judged"]);
     rig.run("rollout shop start --max-latency 1s").await.says(2, &["p95=1s"]);
     rig.run("rollout shop start --step-duration soon").await.says(2, &["write a duration"]);
     rig.finish().await;

@@ -207,6 +207,8 @@ pub struct AnalysisBody {
     error_margin: Option<PercentBody>,
     latency_ratio: Option<f64>,
     min_requests: Option<u64>,
+    /// How long neither version is judged after the start, e.g. `30s`.
+    warm_up: Option<String>,
 }
 
 impl RolloutBody {
@@ -295,6 +297,9 @@ impl AnalysisBody {
             analysis.error_margin_ppm = margin.ppm("analysis.error_margin")?;
         }
         analysis.min_requests = self.min_requests.unwrap_or(analysis.min_requests);
+        if let Some(text) = &self.warm_up {
+            analysis.warm_up = parse_duration("analysis.warm_up", text)?;
+        }
         Ok(())
     }
 }

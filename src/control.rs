@@ -22,13 +22,14 @@ use crate::config::{Config, Report};
 use crate::limits::{ACKNOWLEDGE_WARN, EVENTS_KEPT};
 use crate::name::{ServiceName, VersionName};
 use crate::proxy::counters::Counts;
+use crate::proxy::recent::Recent;
 use crate::proxy::worker::{Command, Shared, WorkerHandle};
 use crate::revision::change::{Change, changes};
 use crate::revision::history::History;
 use crate::revision::journal::Journal;
 use crate::revision::store::Revision;
 use crate::revision::{Entry, merge};
-use crate::snapshot::{CompileError, Service, Snapshot};
+use crate::snapshot::{BEFORE_ROLLOUT, CompileError, Service, Snapshot};
 use crate::traffic::{Traffic, TrafficMap};
 
 /// Who wants a change, and what they say of it.
@@ -124,7 +125,7 @@ pub enum Event {
         /// Of the rollout to this version.
         verdict: &'static str,
         state: &'static str,
-        /// The loudest metric, in words.
+        /// The loudest metric, in words; or why the verdict is void.
         text: String,
     },
     Reload {
@@ -170,7 +171,9 @@ impl Control {
         let state = State { config, traffic, history, journal, invalid: None };
         let (events, _) = broadcast::channel(EVENTS_KEPT);
         let retired = std::sync::Mutex::default();
-        Self { shared, workers, state: Mutex::new(state), events, retired }
+        let control = Self { shared, workers, state: Mutex::new(state), events, retired };
+        control.make_room(&control.current().snapshot);
+        control
     }
 
     /// The state for reading; writers wait meanwhile, so be short.
@@ -327,9 +330,18 @@ impl Control {
         Ok(Outcome { revision: number, changes, switched_in, persisted, before: None, after: None })
     }
 
+    /// A rollout's requests are remembered from the first on, so the place for them comes before it.
+    fn make_room(&self, snapshot: &Snapshot) {
+        if snapshot.services.iter().any(|service| service.trial > Some(BEFORE_ROLLOUT)) {
+            let each = || self.workers.iter().map(|_| Recent::default()).collect();
+            self.shared.recent.get_or_init(each);
+        }
+    }
+
     /// The swap and its acknowledgement by every worker.
     async fn swap(&self, revision: Revision) -> Duration {
         let number = revision.number;
+        self.make_room(&revision.snapshot);
         let began: Instant = clock::now();
         let replaced = self.current();
         self.shared.store.swap(revision);

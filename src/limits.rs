@@ -100,7 +100,7 @@ const _: () = assert!(VERSIONS_MAX < u8::MAX as usize);
 pub const JOURNAL_HEADER_BYTES_MAX: u64 = 64;
 /// Characters of `X-Reason` that are kept.
 pub const REASON_CHARS_MAX: usize = 1000;
-/// Requests of each worker that an outcome may be told of by id; 16 bytes each.
+/// Requests of each worker that an outcome may be told of by id; 16 bytes each, once a rollout begins.
 pub const RECENT_REQUESTS: usize = 1 << 18;
 /// Business outcomes that one call tells.
 pub const OUTCOMES_MAX: u64 = 1_000_000;

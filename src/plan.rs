@@ -277,6 +277,7 @@ impl RolloutPlan {
                 error_margin_ppm: 100,
                 latency_ratio: 1.1,
                 min_requests: 500,
+                warm_up: Duration::ZERO,
             },
             pace: Pace::Steps,
             advance: Advance::Safe,
@@ -349,6 +350,8 @@ pub struct AnalysisPlan {
     pub latency_ratio: f64,
     /// Requests of the version before anything is said of it.
     pub min_requests: u64,
+    /// What is not judged of a rollout, from its start on: a cold start is none of the version's faults.
+    pub warm_up: Duration,
 }
 
 /// What sets the pace of a rollout.
@@ -361,6 +364,14 @@ pub enum Pace {
 }
 
 impl Pace {
+    /// The word of the configuration.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Steps => "steps",
+            Self::Evidence => "evidence",
+        }
+    }
+
     /// What a raise needs unless the plan says: by the clock a version that is known to be safe; by
     /// evidence the share itself is bounded by what the data exclude, and waiting for safety at each
     /// small raise would only hold it back.

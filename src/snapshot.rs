@@ -154,11 +154,15 @@ impl Service {
     }
 }
 
-/// Before a rollout that the file announces, the baseline is learned under the number 0.
+/// The number under which the baseline is learned before a rollout; those of a rollout are greater.
+pub const BEFORE_ROLLOUT: u32 = 0;
+
+/// Under which number requests are counted: before a rollout only if the file announces one, or if it
+/// will not be the first.
 fn trial(plan: &ServicePlan, traffic: &Traffic) -> Option<u32> {
     match &traffic.rollout {
         Some(rollout) if rollout.state.is_live() => Some(rollout.generation),
-        _ => plan.rollout.is_some().then_some(0),
+        last => (last.is_some() || plan.rollout.is_some()).then_some(BEFORE_ROLLOUT),
     }
 }
 

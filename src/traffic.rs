@@ -92,6 +92,12 @@ impl Traffic {
         Self { rollout: Some(Arc::new(rollout)), ..next }
     }
 
+    /// Whether its weights are those of a rollout that was on its way.
+    pub fn is_step(&self) -> bool {
+        let rollout = self.rollout.as_ref().filter(|rollout| rollout.is_under_way());
+        rollout.is_some_and(|rollout| rollout.weights().same_shares(&self.weights))
+    }
+
     /// Whether live traffic differs from what the file declares.
     pub fn drifts_from(&self, plan: &ServicePlan) -> bool {
         !self.weights.same_shares(&plan.weights) || self.shadow != plan.shadow

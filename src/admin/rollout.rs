@@ -110,7 +110,7 @@ pub async fn pause(
 /// Let a rollout go on.
 #[utoipa::path(
     post, path = "/v1/services/{service}/rollout/resume", tag = "rollout",
-    description = "The step begins anew, with its weight.",
+    description = "The step begins anew, with its weight. A manual step that is under way is ended instead.",
     params(
         ("service" = String, Path),
         ("dry_run" = Option<bool>, Query, description = "Answer what would happen; change nothing."),
@@ -156,7 +156,8 @@ pub async fn promote(
 /// End a rollout and put the weights before it back.
 #[utoipa::path(
     post, path = "/v1/services/{service}/rollout/abort", tag = "rollout",
-    description = "At once; every user's version is as before the rollout.",
+    description = "At once; or, where what gets the traffic has lost endpoints since the start, as much as it \
+        can bear at once and the rest within 30 seconds.",
     params(
         ("service" = String, Path),
         ("dry_run" = Option<bool>, Query, description = "Answer what would happen; change nothing."),
@@ -202,8 +203,8 @@ fn changed(state: &AdminState, name: &ServiceName, outcome: &Outcome, dry_run: b
     post, path = "/v1/outcomes", tag = "rollout",
     description = "Business outcomes of requests (orders that failed, payments refused) are one more \
         metric of a rollout. A request is named by its `X-Request-Id`, or its version is: \
-        `X-Tidegate-Version` on the answer names it. Requests are remembered from the first call with a \
-        `request_id` on: the latest 262144 of each worker that a rollout counts.",
+        `X-Tidegate-Version` on the answer names it; good and bad ones are told in one call each. While a rollout is under way the requests that it \
+        counts are remembered: the latest 262144 of each worker, until the process ends.",
     request_body = OutcomeBody,
     responses(
         (status = 200, body = OutcomeDto), (status = 404, body = Problem), (status = 422, body = Problem),
@@ -234,9 +235,14 @@ pub async fn outcomes(
             let service = current.snapshot.service(&name);
             let service = service.ok_or_else(|| unknown_service(&name, &current.snapshot))?;
             find_version(service, &version)?;
-            let bad = if ok { 0 } else { count };
-            state.rollouts.note_outcomes(name, version, count, bad);
-            (count, None)
+            let rollout = service.traffic.rollout.as_ref();
+            if rollout.is_some_and(|rollout| rollout.state.is_live()) {
+                let bad = if ok { 0 } else { count };
+                state.rollouts.note_outcomes(name, version, count, bad);
+                (count, None)
+            } else {
+                (0, Some("no rollout is under way"))
+            }
         }
         _ => {
             return Err(Problem::invalid(

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::client::{Admin, Failure};
 use super::rollout::Wishes;
 use super::table::{Cell, Table, number, text};
-use crate::plan::RolloutPlan;
+use crate::plan::{Pace, RolloutPlan};
 use crate::rollout::simulation::play;
 use crate::rollout::simulation::tally::{Tally, quantile};
 use crate::rollout::simulation::world::{Harm, Latency, World};
@@ -52,7 +52,7 @@ pub struct Options {
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
     p99: Option<Duration>,
     #[command(flatten)]
-    plan: Wishes,
+    plan: Box<Wishes>,
     /// Rollouts of each kind.
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     runs: u32,
@@ -262,18 +262,22 @@ fn rates(service: &Value) -> Known {
 
 fn render(setting: &Setting, options: &Options, rows: &[(&Scenario, Tally)]) -> String {
     let Setting { plan, world, from } = setting;
-    let steps = plan.steps.iter().map(ToString::to_string);
-    let manual = match plan.steps.iter().any(|step| step.manual) {
+    let way = match plan.pace {
+        Pace::Evidence => "as far as the evidence allows".to_owned(),
+        Pace::Steps => {
+            let steps: Vec<_> = plan.steps.iter().map(ToString::to_string).collect();
+            format!("{}; {} each", steps.join("; "), clock(plan.step_duration.as_secs_f64()))
+        }
+    };
+    let manual = match plan.pace == Pace::Steps && plan.steps.iter().any(|step| step.manual) {
         true => "; an operator ends manual steps as soon as they may end",
         false => "",
     };
     let latency = world.latency.unwrap_or(LATENCY);
     let mut out = format!(
-        "plan      to {}: {}; {} each, alpha {}{manual}\nassumed   {} req/s, {} errors, p50 {} ms, p99 {} ms{from}\n\
+        "plan      to {}: {way}, alpha {}{manual}\nassumed   {} req/s, {} errors, p50 {} ms, p99 {} ms{from}\n\
          played    {} rollouts of each kind, seed {}\n\n",
         plan.to,
-        steps.collect::<Vec<_>>().join("; "),
-        clock(plan.step_duration.as_secs_f64()),
         plan.analysis.alpha,
         rounded(world.rate),
         share(world.errors),

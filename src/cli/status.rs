@@ -148,10 +148,12 @@ fn rollout(rollout: &Value) -> Option<String> {
     let state = rollout["state"].as_str()?;
     let steps = rollout["steps"].as_array().map_or(0, Vec::len);
     let verdict = rollout["verdict"].as_str().unwrap_or_default();
+    let way = match rollout["pace"].as_str() {
+        Some("evidence") => "paced by evidence".to_owned(),
+        _ => format!("step {} of {steps}", rollout["step"]),
+    };
     match state {
-        "running" | "paused" => {
-            Some(format!("rollout {state}, step {} of {steps}, {verdict}", rollout["step"]))
-        }
+        "running" | "paused" => Some(format!("rollout {state}, {way}, {verdict}")),
         "rolled_back" => Some("rollout rolled back".to_owned()),
         _ => None,
     }

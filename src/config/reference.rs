@@ -318,9 +318,10 @@ sections! {
         "A plan that moves weight step by step, with gates and a verdict between the steps. It begins \
          with `tidegate rollout SERVICE start`, never by itself." {
         "to" "version" Required => "The version that gets the traffic.";
-        "steps" "list of percents, ascending" Required
-            => "Its share at each step. `\"25% for 10m\"` has a time of its own; `\"25%, manual\"` \
-                ends only when an operator says `rollout SERVICE resume`.";
+        "steps" "list of percents, ascending" Is("[10, 25, 50, 75, 100]")
+            => "Its share at each step; after the last one it gets everything. `\"25% for 10m\"` has \
+                a time of its own; `\"25%, manual\"` ends only when an operator says \
+                `rollout SERVICE resume`.";
         "step_duration" "duration" Is(r#""5m""#) => "The time of a step, at least.";
         "max_error_rate" "percent" Words("no bound") => "The plain gate on errors.";
         "max_latency" "section" Words("no bound") => "The plain gate on latency.";
@@ -353,6 +354,9 @@ sections! {
             => "Latency may be this many times that of the baseline.";
         "min_requests" "whole number" Is("500")
             => "Requests of the version before it is called safe or a plain gate is passed.";
+        "warm_up" "duration" Is(r#""0s""#)
+            => "Neither version is judged for so long after the start, not even by plain gates: for \
+                versions that are slow at first.";
     }
     ROUTE "[route]"
         "A match, and what to do with requests that it takes: `service` or `redirect`. Of \

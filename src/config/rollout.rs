@@ -40,9 +40,6 @@ pub(super) fn read(service: &Section<'_>, versions: &VersionNames<'_>) -> Option
 
 fn read_steps(section: &Section<'_>) -> Option<Vec<Step>> {
     const KEY: &str = "steps";
-    if section.node(KEY).is_none() {
-        return section.required(KEY, |_| Ok(Vec::new()));
-    }
     let steps = section.list(KEY, value::step)?;
     let findings = section.context.findings;
     if steps.is_empty() || steps.len() > ROLLOUT_STEPS_MAX {
@@ -80,5 +77,6 @@ fn read_analysis(section: &Section<'_>) -> AnalysisPlan {
         error_margin_ppm: section.value("error_margin", value::percent),
         latency_ratio: section.value("latency_ratio", value::decimal(1.0..=100.0)),
         min_requests: section.value("min_requests", value::whole(0..=1_000_000_000u64)),
+        warm_up: section.value("warm_up", value::duration_or_zero),
     }
 }

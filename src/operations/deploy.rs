@@ -124,6 +124,10 @@ fn uses(service: &Service, name: &VersionName) -> Option<&'static str> {
     if service.plan.pins.iter().any(|pin| &pin.version == name) {
         return Some("is what a pin leads to");
     }
+    let live = traffic.rollout.as_ref().filter(|rollout| rollout.state.is_live());
+    if live.is_some_and(|rollout| rollout.before.of(name) > 0) {
+        return Some("is what a rollout may go back to");
+    }
     let shadow = traffic.shadow.as_ref()?;
     if &shadow.version == name {
         return Some("is the shadow");

@@ -240,13 +240,13 @@ fn traffic_of(service: &Service, history: &History, number: u64) -> Result<Traff
 
 /// The newest earlier traffic that sends users elsewhere than what is live, or, without one, that
 /// differs at all. A shadow, a drain or a hold since then must not stand between an operator and
-/// the version that served before.
+/// the version that served before, and neither must the steps of a rollout: it is undone as a whole.
 fn previous(service: &Service, history: &History) -> Option<Traffic> {
     let now = service.traffic.as_ref();
     let earlier = || {
         let of_service = history.iter().filter_map(|entry| entry.traffic.get(&service.name));
         of_service
-            .filter(|then| !std::ptr::eq(then.as_ref(), now))
+            .filter(|then| !std::ptr::eq(then.as_ref(), now) && !then.is_step())
             .map(|then| restored(service, then))
     };
     let elsewhere = |then: &Traffic| {

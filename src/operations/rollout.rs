@@ -66,10 +66,16 @@ pub fn stable_endpoints(service: &Service, weights: &Weights) -> u32 {
 fn may_start(traffic: &Traffic, plan: &RolloutPlan, acknowledge: bool) -> Result<(), Refusal> {
     if let Some(last) = &traffic.rollout {
         let (to, state) = (&last.plan.to, last.state);
-        if state.is_live() {
+        // One whose weights somebody else has changed stands in nobody's way.
+        if state.is_live() && traffic.is_step() {
             return Err(Refusal::Conflict(format!(
                 "a rollout to `{to}` is {}; abort or promote it first",
                 state.as_str()
+            )));
+        }
+        if last.returning.is_some() {
+            return Err(Refusal::Conflict(format!(
+                "the last rollout, to `{to}`, is still on its way back; start when that is over"
             )));
         }
         if state == State::RolledBack && !acknowledge {

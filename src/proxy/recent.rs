@@ -1,7 +1,8 @@
 //! Which requests were counted under which weight, for those who tell later how they went.
 //!
-//! Nothing is remembered, and nothing is paid for, until somebody first asks. From then on each worker
-//! notes its counted requests in a table of its own, in which a later one takes the place of an earlier.
+//! Nothing is remembered, and nothing is paid for, until a rollout begins. From then on each worker notes
+//! the requests that a rollout counts in a table of its own, in which a later one takes the place of an
+//! earlier.
 
 use std::sync::atomic::{AtomicU64, Ordering, fence};
 

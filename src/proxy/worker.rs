@@ -29,6 +29,7 @@ use crate::clock;
 use crate::name::ListenerName;
 use crate::revision::store::{Revision, RevisionStore};
 use crate::shadow::{Gates, ShadowHub};
+use crate::snapshot::BEFORE_ROLLOUT;
 use crate::upstream::Registry;
 
 /// How often a worker closes upstream connections that nobody used and hands its log over.
@@ -45,7 +46,7 @@ pub struct Shared {
     pub access_log: Option<AccessLog>,
     pub shadows: ShadowHub,
     pub rate_limits: RateLimits,
-    /// The requests that each worker counted lately; made when somebody first tells of one by its id.
+    /// The requests that each worker counted lately; made before the first rollout counts any.
     pub recent: OnceLock<Box<[Recent]>>,
 }
 
@@ -134,11 +135,11 @@ impl Worker {
         })
     }
 
-    /// Notes a counted request for those who tell later how it went, if anybody does.
+    /// Notes a request that a rollout counts, for those who tell later how it went.
     pub fn remember(&self, request_id: &[u8], trial: Trial) {
         let mine = self.shared.recent.get().and_then(|all| all.get(self.seat));
         // Before a rollout nobody is compared.
-        if let Some(mine) = mine.filter(|_| trial.generation > 0) {
+        if let Some(mine) = mine.filter(|_| trial.generation > BEFORE_ROLLOUT) {
             mine.note(request_id, trial);
         }
     }

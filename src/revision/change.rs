@@ -9,7 +9,6 @@ use std::sync::Arc;
 
 use crate::name::{ServiceName, VersionName};
 use crate::plan::Address;
-use crate::rollout::machine::Rollout;
 use crate::traffic::{HoldRule, ShadowRule, Traffic, TrafficMap};
 use crate::weight::Weights;
 
@@ -69,7 +68,7 @@ fn parts(from: &Traffic, to: &Traffic) -> Vec<String> {
     }
     parts.extend(shadow_part(from.shadow.as_ref(), to.shadow.as_ref()));
     parts.extend(hold_part(from.hold.as_ref(), to.hold.as_ref()));
-    parts.extend(rollout_part(from.rollout.as_deref(), to.rollout.as_deref()));
+    parts.extend(rollout_part(from, to));
     parts.extend(version_parts(from, to));
     parts.extend(draining_parts(&from.draining, &to.draining, VersionName::to_string));
     let endpoint = |(version, address): &(VersionName, Address)| format!("{version} {address}");
@@ -109,14 +108,19 @@ fn hold_part(from: Option<&HoldRule>, to: Option<&HoldRule>) -> Option<String> {
     Some(words.to_owned())
 }
 
-fn rollout_part(from: Option<&Rollout>, to: Option<&Rollout>) -> Option<String> {
-    if from == to {
+fn rollout_part(from: &Traffic, to: &Traffic) -> Option<String> {
+    if from.rollout == to.rollout {
         return None;
     }
-    let Some(to) = to else { return Some("rollout forgotten".to_owned()) };
-    let (version, state) = (&to.plan.to, to.state.as_str().replace('_', " "));
-    let percent = f64::from(to.share_ppm) / 1e4;
-    Some(format!("rollout to {version} {state} at {percent} % ({})", to.reason))
+    let Some(rollout) = &to.rollout else { return Some("rollout forgotten".to_owned()) };
+    let (version, state) = (&rollout.plan.to, rollout.state.as_str().replace('_', " "));
+    let percent = (to.weights.percent(version) * 100.0).round() / 100.0;
+    // A way back that is taken bit by bit has told its reason with its first move.
+    let reason = match from.rollout.as_ref().is_some_and(|from| from.returning.is_some()) {
+        true => String::new(),
+        false => format!(" ({})", rollout.reason),
+    };
+    Some(format!("rollout to {version} {state} at {percent} %{reason}"))
 }
 
 fn version_parts(from: &Traffic, to: &Traffic) -> Vec<String> {

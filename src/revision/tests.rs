@@ -121,6 +121,7 @@ fn story() -> Vec<Entry> {
     plan.steps[1].duration = Some(Duration::from_millis(1500));
     plan.steps[2].manual = true;
     plan.max_latency = vec![(95, Duration::from_millis(1500))];
+    plan.analysis.warm_up = Duration::from_millis(1500);
     let mut rollout = Rollout::start(plan, rich.weights.clone(), 4, 1_700_000_000_000);
     rollout.share_ppm = 900_000;
     let rollout = rollout.undone(State::RolledBack, "by hand", 1, 1_700_000_000_001);

@@ -20,8 +20,7 @@ use crate::control::{Author, Control, Event, Terms};
 use crate::limits::{ROLLOUT_KEEP, ROLLOUT_TICK};
 use crate::name::{ServiceName, VersionName};
 use crate::operations::{Ask, rollout as verbs};
-use crate::plan::RolloutPlan;
-use crate::snapshot::Service;
+use crate::snapshot::{BEFORE_ROLLOUT, Service};
 use crate::telemetry::collector::Telemetry;
 use crate::telemetry::metrics::{ROLLOUT_STATE, ROLLOUT_WEIGHT, VERDICT};
 
@@ -33,15 +32,11 @@ const STRAGGLERS: Duration = Duration::from_secs(5);
 pub struct Rollouts {
     keepers: Mutex<BTreeMap<ServiceName, Kept>>,
     /// What the business told of versions and no tick has taken yet.
-    outcomes: Mutex<BTreeMap<(ServiceName, VersionName), Outcomes>>,
+    outcomes: Mutex<Outcomes>,
 }
 
-/// Requests and bad ones of a version, in two halves: nothing but their order tells them apart.
-#[derive(Debug, Default)]
-struct Outcomes {
-    halves: [(u64, u64); 2],
-    turn: usize,
-}
+/// Requests and bad ones of versions.
+type Outcomes = BTreeMap<(ServiceName, VersionName), (u64, u64)>;
 
 /// A keeper, and when its evidence was put on disk.
 #[derive(Debug)]
@@ -54,6 +49,8 @@ struct Kept {
 #[derive(Debug, Clone)]
 pub struct View {
     pub rollout: Arc<Rollout>,
+    /// The share of its version now, whoever gave it; percent.
+    pub share: f64,
     pub verdict: Verdict,
     pub void: Option<String>,
     /// What the plain gates say, if they hold it back.
@@ -63,6 +60,8 @@ pub struct View {
     pub evidence: Vec<Evidence>,
     /// The greatest share that the data allow.
     pub max_share: f64,
+    /// What to keep in mind when reading all this.
+    pub notes: Vec<String>,
 }
 
 impl Rollouts {
@@ -111,22 +110,22 @@ impl Rollouts {
     /// What the business told of requests of a version.
     pub fn note_outcomes(&self, service: ServiceName, version: VersionName, count: u64, bad: u64) {
         let mut outcomes = self.outcomes();
-        let Outcomes { halves, turn } = outcomes.entry((service, version)).or_default();
-        halves[*turn].0 += count;
-        halves[*turn].1 += bad;
-        *turn ^= 1;
+        let told = outcomes.entry((service, version)).or_default();
+        told.0 += count;
+        told.1 += bad;
     }
 
     /// The rollout of a service, running or over, with what is known of it.
     pub fn view(&self, service: &Service, control: &Control) -> Option<View> {
         let rollout = service.traffic.rollout.clone()?;
-        let known = {
-            let keepers = self.keepers();
-            let kept = keepers.get(&service.name).filter(|kept| kept.keeper.is_of(&rollout));
-            kept.map(|kept| kept.keeper.clone())
-        };
+        let known = self.keepers().get(&service.name).map(|kept| kept.keeper.clone());
         // Without the lock: intervals take a while.
-        let mut keeper = known.unwrap_or_else(|| Keeper::new(&rollout.plan));
+        let mut keeper = match known {
+            Some(keeper) if keeper.is_of(&rollout) => keeper,
+            // It begins at the next tick, with what was learned before it.
+            Some(keeper) => keeper.succeeded(&rollout, None),
+            None => Keeper::new(&rollout.plan),
+        };
         let judged = keeper.judge(&rollout, surroundings(&rollout, service, control));
         let evidence = keeper.evidence(&rollout);
         let unsure = evidence.iter().filter(|evidence| evidence.verdict != Verdict::Safe);
@@ -140,6 +139,8 @@ impl Rollouts {
                 Gate::Waits(text) | Gate::Fails(text) => Some(text),
             },
             max_share: keeper.engine.max_weight(),
+            notes: notes(&rollout, service),
+            share: service.traffic.weights.percent(&rollout.plan.to),
             evidence,
             rollout,
         })
@@ -155,7 +156,7 @@ impl Rollouts {
         metrics.map(|(metric, verdict)| (metric.as_str(), verdict.number())).collect()
     }
 
-    fn outcomes(&self) -> MutexGuard<'_, BTreeMap<(ServiceName, VersionName), Outcomes>> {
+    fn outcomes(&self) -> MutexGuard<'_, Outcomes> {
         self.outcomes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -173,12 +174,11 @@ impl Rollouts {
         folder: &Path,
     ) -> Option<(Arc<Rollout>, Rollout)> {
         let last = service.traffic.rollout.as_ref();
-        let is_live = |rollout: &&Arc<Rollout>| rollout.state.is_live() || rollout.moves();
-        let live = last.filter(is_live).cloned();
+        let live = last.filter(|rollout| rollout.is_under_way()).cloned();
         let declared = service.plan.rollout.as_deref();
         let plan = live.as_ref().map(|rollout| &rollout.plan).or(declared);
         let plan = plan.or(last.map(|rollout| &rollout.plan))?;
-        let mut ticks = ticks(service, plan, trials);
+        let mut ticks = ticks(service, live.as_ref().map(|rollout| &rollout.plan.to), trials);
         let mut keepers = self.keepers();
         let fresh = || Kept { keeper: Keeper::new(plan), at: None };
         let kept = keepers.entry(service.name.clone()).or_insert_with(fresh);
@@ -189,7 +189,7 @@ impl Rollouts {
         let Some(rollout) = live else {
             // Nobody is compared: what was told now says nothing of a later rollout.
             self.outcomes().retain(|(name, _), _| *name != service.name);
-            let baseline = ticks.remove(&0).unwrap_or_default().baseline;
+            let baseline = ticks.remove(&BEFORE_ROLLOUT).unwrap_or_default().baseline;
             kept.keeper.warm(&baseline, seconds);
             return None;
         };
@@ -217,17 +217,17 @@ impl Rollouts {
     fn add_outcomes(&self, service: &Service, rollout: &Rollout, ticks: &mut BTreeMap<u32, Tick>) {
         let mut outcomes = self.outcomes();
         for version in &service.versions {
-            let key = (service.name.clone(), version.name.clone());
-            let Some(told) = outcomes.get_mut(&key) else { continue };
+            let told = outcomes.remove(&(service.name.clone(), version.name.clone()));
+            let Some((count, bad)) = told else { continue };
             let tick = ticks.entry(rollout.generation).or_default();
-            for (place, (count, bad)) in std::mem::take(&mut told.halves).into_iter().enumerate() {
-                let arm = match version.name == rollout.plan.to {
-                    true => &mut tick.canary,
-                    false => &mut tick.baseline[place],
-                };
-                arm.outcomes.0 += count;
-                arm.outcomes.1 += bad;
-            }
+            // Sums cannot be halved by chance, so that nothing is learned of bursts among them: they
+            // stay as bursty as is believed before anything was seen.
+            let arm = match version.name == rollout.plan.to {
+                true => &mut tick.canary,
+                false => &mut tick.baseline[0],
+            };
+            arm.outcomes.0 += count;
+            arm.outcomes.1 += bad;
         }
     }
 
@@ -238,7 +238,8 @@ impl Rollouts {
         from: &Arc<Rollout>,
         next: Rollout,
     ) {
-        let reason = Some(next.reason.clone());
+        // A way back that is taken bit by bit has told its reason with its first move.
+        let reason = from.returning.is_none().then(|| next.reason.clone());
         let author = Author { name: format!("rollout:{}", next.plan.to), reason };
         // Going back must not wait for a disk.
         let even_unpersisted = next.state == State::RolledBack;
@@ -257,21 +258,28 @@ impl Rollouts {
                 let mut keepers = self.keepers();
                 let kept = keepers.get_mut(&service.name);
                 kept.filter(|kept| kept.keeper.is_of(rollout)).and_then(|kept| {
-                    let verdict = kept.keeper.engine.verdict();
-                    let before = std::mem::replace(&mut kept.keeper.told, verdict);
-                    (before != verdict).then(|| (verdict.as_str(), kept.keeper.sentence(rollout)))
+                    let (verdict, void) = (kept.keeper.engine.verdict(), kept.keeper.engine.void());
+                    let now = (verdict, void.is_some());
+                    let before = std::mem::replace(&mut kept.keeper.told, now);
+                    let text = || void.unwrap_or_else(|| kept.keeper.sentence(rollout));
+                    (before != now).then(|| (now, text()))
                 })
             };
-            if let Some((verdict, text)) = changed {
+            if let Some(((verdict, void), text)) = changed {
                 let (service, version) = (service.name.clone(), rollout.plan.to.clone());
-                tracing::info!(%service, %version, verdict, "the verdict changed: {text}");
+                let bad = void || verdict == Verdict::Regressed;
+                let verdict = verdict.as_str();
+                match bad {
+                    true => tracing::warn!(%service, %version, verdict, "{text}"),
+                    false => tracing::info!(%service, %version, verdict, "{text}"),
+                }
                 let state = rollout.state.as_str();
                 control.tell(Event::Verdict { service, version, verdict, state, text });
             }
             let verdicts = self.verdicts(service);
             telemetry.with_metrics(|metrics| {
                 let name = service.name.as_str();
-                let percent = f64::from(rollout.share_ppm) / 1e4;
+                let percent = service.traffic.weights.percent(&rollout.plan.to);
                 metrics.set(&ROLLOUT_WEIGHT, &[name], percent);
                 metrics.set(&ROLLOUT_STATE, &[name], rollout.state.number());
                 let version = rollout.plan.to.as_str();
@@ -293,6 +301,18 @@ fn surroundings(rollout: &Rollout, service: &Service, control: &Control) -> Surr
     }
 }
 
+/// What to keep in mind when reading what is known.
+fn notes(rollout: &Rollout, service: &Service) -> Vec<String> {
+    let to = &rollout.plan.to;
+    let is_alone = service.version(to).is_some_and(|(_, version)| version.endpoints.len() == 1);
+    let note = || {
+        format!(
+            "`{to}` has one endpoint: a slow or broken machine cannot be told from a bad version"
+        )
+    };
+    (rollout.state.is_live() && is_alone).then(note).into_iter().collect()
+}
+
 /// What comparing the version's answers has found, if it is or was the shadow.
 fn compared(rollout: &Rollout, service: &Service, control: &Control) -> Option<Compared> {
     let report = control.shared.shadows.report(&service.name)?;
@@ -300,10 +320,11 @@ fn compared(rollout: &Rollout, service: &Service, control: &Control) -> Option<C
     Some(Compared { requests: summary.compared, mismatched: summary.mismatched })
 }
 
-/// The counts of a service's versions as ticks by the number of their weight.
+/// The counts of a service's versions as ticks by the number of their weight. Without a new version
+/// all of them are the baseline: the one that comes next is perhaps not the one that came last.
 fn ticks(
     service: &Service,
-    plan: &RolloutPlan,
+    to: Option<&VersionName>,
     trials: &mut HashMap<(u32, u32), [Arm; 2]>,
 ) -> BTreeMap<u32, Tick> {
     let mut ticks: BTreeMap<u32, Tick> = BTreeMap::new();
@@ -312,7 +333,7 @@ fn ticks(
         for key in keys {
             let Some(halves) = trials.remove(&key) else { continue };
             let tick = ticks.entry(key.1).or_default();
-            match version.name == plan.to {
+            match to == Some(&version.name) {
                 true => halves.iter().for_each(|half| tick.canary.add(half)),
                 false => {
                     tick.baseline.iter_mut().zip(&halves).for_each(|(sum, half)| sum.add(half));

@@ -52,7 +52,10 @@ fn judge_shadow(plan: &RolloutPlan, shadow: Option<Compared>) -> Gate {
 
 fn judge_counts(plan: &RolloutPlan, counts: &Arm) -> Gate {
     if plan.max_error_ppm.is_none() && plan.max_latency.is_empty() {
-        return Gate::Passes;
+        return match counts.requests {
+            0 => Gate::Waits("a first request in this step".to_owned()),
+            _ => Gate::Passes,
+        };
     }
     let needed = plan.analysis.min_requests.max(1);
     if counts.requests < needed {
@@ -94,7 +97,8 @@ mod tests {
             Arm { requests, errors, latency, ..Arm::default() }
         };
         let judge = |plan: &RolloutPlan, counts: &Arm| judge(plan, counts, None);
-        assert_eq!(judge(&plan, &Arm::default()), Gate::Passes);
+        assert_eq!(judge(&plan, &arm(1, 1, 1)), Gate::Passes, "without bounds");
+        assert!(matches!(judge(&plan, &Arm::default()), Gate::Waits(_)), "no data never passes");
         plan.max_error_ppm = Some(10_000);
         plan.max_latency = vec![(95, Duration::from_millis(50))];
         let cases = [
@@ -117,13 +121,13 @@ mod tests {
     #[test]
     fn a_shadow_that_is_asked_for_must_have_been_compared() {
         let mut plan = RolloutPlan::to("green".parse().unwrap());
-        let none = Arm::default();
-        assert_eq!(judge(&plan, &none, None), Gate::Passes);
+        let one = Arm { requests: 1, ..Arm::default() };
+        assert_eq!(judge(&plan, &one, None), Gate::Passes);
         plan.max_mismatch_ppm = Some(10_000);
-        assert!(matches!(judge(&plan, &none, None), Gate::Waits(_)));
+        assert!(matches!(judge(&plan, &one, None), Gate::Waits(_)));
         let shadow = |requests, mismatched| Some(Compared { requests, mismatched });
-        assert!(matches!(judge(&plan, &none, shadow(499, 0)), Gate::Waits(_)));
-        assert_eq!(judge(&plan, &none, shadow(500, 5)), Gate::Passes);
-        assert!(matches!(judge(&plan, &none, shadow(500, 6)), Gate::Fails(_)));
+        assert!(matches!(judge(&plan, &one, shadow(499, 0)), Gate::Waits(_)));
+        assert_eq!(judge(&plan, &one, shadow(500, 5)), Gate::Passes);
+        assert!(matches!(judge(&plan, &one, shadow(500, 6)), Gate::Fails(_)));
     }
 }

@@ -31,8 +31,8 @@ pub struct Keeper {
     generation: u32,
     share_ppm: u32,
     unusable: u32,
-    /// The verdict that was told of last.
-    pub told: Verdict,
+    /// The verdict that was told of last, and whether it was void.
+    pub told: (Verdict, bool),
 }
 
 /// How a tick was counted.
@@ -92,7 +92,7 @@ impl Keeper {
             generation: 0,
             share_ppm: 0,
             unusable: 0,
-            told: Verdict::Undecided,
+            told: (Verdict::Undecided, false),
         }
     }
 
@@ -115,10 +115,15 @@ impl Keeper {
     /// learned before it.
     pub fn succeeded(&self, rollout: &Rollout, kept: Option<Numbers>) -> Self {
         let mut next = Self::new(&rollout.plan);
+        if kept.is_some() {
+            next.age = rollout.plan.analysis.warm_up.as_secs_f64();
+        }
         next.engine.restore(&kept.unwrap_or_else(|| self.learned.export()));
         Self {
+            // Evidence that is begun anew later begins with it again.
+            learned: self.learned.clone(),
             of: Some(identity(rollout)),
-            told: next.engine.verdict(),
+            told: (next.engine.verdict(), next.engine.void().is_some()),
             first: rollout.generation,
             generation: rollout.generation,
             share_ppm: rollout.share_ppm,
@@ -141,7 +146,7 @@ impl Keeper {
         let nominal = span.by_request && rollout.state == State::Running;
         let share = f64::from(rollout.share_ppm) / 1e6;
         for (generation, tick) in ticks {
-            if generation < self.first {
+            if generation < self.first || self.is_cold(rollout) {
                 continue;
             }
             self.engine.tell(generation, &tick, span.seconds);
@@ -187,7 +192,16 @@ impl Keeper {
 
     /// What the plain gates say.
     pub fn gate(&self, rollout: &Rollout, shadow: Option<Compared>) -> Gate {
+        if self.is_cold(rollout) {
+            let warm_up = humantime::format_duration(rollout.plan.analysis.warm_up);
+            return Gate::Waits(format!("the first {warm_up}, which are not judged"));
+        }
         gate::judge(&rollout.plan, &self.step, shadow)
+    }
+
+    /// Whether it has just begun and is not to be judged yet.
+    fn is_cold(&self, rollout: &Rollout) -> bool {
+        self.age < rollout.plan.analysis.warm_up.as_secs_f64()
     }
 
     /// What is known of every metric, in words too.

@@ -16,12 +16,19 @@ use crate::weight::Weights;
 pub const WHOLE_PPM: u32 = 1_000_000;
 /// What a ramp paced by evidence begins with: before any data, this is what may be risked.
 const FIRST_PPM: u32 = 10_000;
+/// What it has at most until everything may be moved: from equal shares is learned most.
+const COMPARED_PPM: u32 = 500_000;
 /// A ramp paced by evidence is raised when it may grow by this much: each raise is a revision.
 const RAISE_MIN: f64 = 1.2;
 /// When the versions it goes back to have lost endpoints, all the traffic is theirs after this.
 const RETURN_BOUND: Duration = Duration::from_secs(30);
 /// In so many moves: each is a revision.
 const RETURN_MOVES: u64 = 6;
+/// Shares that no plan names are whole hundredths of a percent: weights are there to be read.
+const ROUND_PPM: u32 = 100;
+/// What the reasons of a regression and of a gate begin with.
+const REGRESSED: &str = "regressed";
+const GATE_FAILED: &str = "gate failed";
 
 /// Where a rollout stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -151,6 +158,11 @@ impl Rollout {
         self.state == State::Running || self.returning.is_some()
     }
 
+    /// Whether its weights are not its last.
+    pub fn is_under_way(&self) -> bool {
+        self.state.is_live() || self.returning.is_some()
+    }
+
     /// Whether its step ends only when an operator resumes it.
     pub fn waits_for_operator(&self) -> bool {
         let manual = self.plan.steps.get(self.step).is_some_and(|step| step.manual);
@@ -160,6 +172,11 @@ impl Rollout {
     /// The same, its step ended by an operator: time, gates and verdict still hold it.
     pub fn approved(&self) -> Self {
         Self { approved: true, reason: "resumed".to_owned(), ..self.clone() }
+    }
+
+    /// Whether it was stopped because of what the new version did.
+    pub fn has_caught(&self) -> bool {
+        [REGRESSED, GATE_FAILED].iter().any(|word| self.reason.starts_with(word))
     }
 
     /// The weights that it wants now.
@@ -178,10 +195,13 @@ impl Rollout {
     /// What becomes of it when somebody else changes the weights: it never fights.
     pub fn superseded(&self) -> Self {
         match self.state {
-            State::Running | State::Paused => Self {
-                generation: self.generation + 1,
-                ..self.paused("superseded: the weights were changed by another")
-            },
+            State::Running | State::Paused => {
+                let share = f64::from(self.share_ppm) / 1e4;
+                let text = format!(
+                    "superseded: the weights were changed by another; `resume` brings {share}% back"
+                );
+                Self { generation: self.generation + 1, ..self.paused(&text) }
+            }
             _ => Self { returning: None, ..self.clone() },
         }
     }
@@ -189,7 +209,7 @@ impl Rollout {
     /// Goes on with its step from its beginning. After a regression the evidence begins anew: whoever
     /// resumes has seen it.
     pub fn resumed(&self, now_ms: u64) -> Self {
-        let anew = u32::from(self.reason.starts_with("regressed"));
+        let anew = u32::from(self.reason.starts_with(REGRESSED));
         Self {
             state: State::Running,
             reason: "resumed".to_owned(),
@@ -220,7 +240,7 @@ impl Rollout {
         let bearable = f64::from(stable) / f64::from(had.max(1));
         let last_ppm = self.before_ppm();
         let at_once = ((1.0 - bearable).max(0.0) * f64::from(WHOLE_PPM)).round() as u32;
-        let share_ppm = at_once.clamp(last_ppm.min(self.share_ppm), self.share_ppm);
+        let share_ppm = rounded(at_once).clamp(last_ppm.min(self.share_ppm), self.share_ppm);
         let is_whole = bearable >= 1.0 || share_ppm <= last_ppm;
         let bound = RETURN_BOUND.as_secs();
         let reason = match is_whole {
@@ -258,7 +278,7 @@ impl Rollout {
             u64::from(way.from_ppm.saturating_sub(last_ppm)) * (passed * RETURN_MOVES / bound);
         let share_ppm = match is_last {
             true => last_ppm,
-            false => way.from_ppm - (moves / RETURN_MOVES) as u32,
+            false => rounded(way.from_ppm - (moves / RETURN_MOVES) as u32).max(last_ppm),
         };
         (is_last || share_ppm < self.share_ppm).then(|| Self {
             share_ppm,
@@ -310,6 +330,13 @@ impl Rollout {
     /// What its next move waits for beside the clock, in words; `unsure` are the metrics that are not
     /// known to be safe.
     pub fn waits_for(&self, judged: &Judged, unsure: &[&str]) -> Vec<String> {
+        if self.returning.is_some() {
+            let (bound, share) = (RETURN_BOUND.as_secs(), f64::from(self.share_ppm) / 1e4);
+            return vec![format!(
+                "what it goes back to: it has lost endpoints, so that the last {share}% follow bit \
+                 by bit, within {bound} s"
+            )];
+        }
         match self.state {
             State::Running => {}
             State::Paused => return vec!["an operator to resume it".to_owned()],
@@ -326,7 +353,8 @@ impl Rollout {
                 _ => format!("{} to be safe", unsure.join(", ")),
             });
         } else if self.share_ppm != WHOLE_PPM && self.plan.pace == Pace::Evidence {
-            waits.push("evidence that allows a greater share".to_owned());
+            let allowed = judged.max_share * 100.0;
+            waits.push(format!("evidence that allows a greater share; now it is {allowed:.1}%"));
         }
         if let Gate::Waits(text) | Gate::Fails(text) = &judged.gate {
             waits.push(text.clone());
@@ -339,13 +367,13 @@ impl Rollout {
 
     fn harm(&self, judged: &Judged) -> Option<String> {
         if judged.verdict == Verdict::Regressed && judged.void.is_none() {
-            return Some(format!("regressed: {}", judged.blamed));
+            return Some(format!("{REGRESSED}: {}", judged.blamed));
         }
         if !judged.canary_usable {
-            return Some(format!("regressed: version `{}` has no usable endpoint", self.plan.to));
+            return Some(format!("{REGRESSED}: version `{}` has no usable endpoint", self.plan.to));
         }
         match &judged.gate {
-            Gate::Fails(text) => Some(format!("regressed: {text}")),
+            Gate::Fails(text) => Some(format!("{GATE_FAILED}: {text}")),
             Gate::Passes | Gate::Waits(_) => None,
         }
     }
@@ -394,20 +422,28 @@ impl Rollout {
         if self.share_ppm == WHOLE_PPM {
             return Some(self.promoted("everything was moved as the evidence allowed"));
         }
-        let allowed = (judged.max_share.min(1.0) * f64::from(WHOLE_PPM)) as u32;
-        if allowed < WHOLE_PPM && f64::from(allowed) < f64::from(self.share_ppm) * RAISE_MIN {
+        let share_ppm = match rounded((judged.max_share.min(1.0) * f64::from(WHOLE_PPM)) as u32) {
+            WHOLE_PPM => WHOLE_PPM,
+            allowed => allowed.min(COMPARED_PPM),
+        };
+        if share_ppm < WHOLE_PPM && f64::from(share_ppm) < f64::from(self.share_ppm) * RAISE_MIN {
             return None;
         }
-        let step = self.plan.steps.iter().rposition(|step| step.share_ppm <= allowed);
+        let step = self.plan.steps.iter().rposition(|step| step.share_ppm <= share_ppm);
         Some(Self {
             step: step.unwrap_or(0),
-            share_ppm: allowed,
+            share_ppm,
             generation: self.generation + 1,
             step_began_ms: now_ms,
             reason: "raised: the evidence allows it".to_owned(),
             ..self.clone()
         })
     }
+}
+
+/// Never more than what it is made of.
+fn rounded(ppm: u32) -> u32 {
+    ppm - ppm % ROUND_PPM
 }
 
 /// `ppm` of the traffic to one version, the rest to the others in the proportions that they had.
@@ -428,18 +464,11 @@ fn split(before: &Weights, to: &VersionName, ppm: u32) -> Weights {
         weights.insert((*name).clone(), share as u32);
     }
     weights.insert(to.clone(), ppm);
-    let divisor = weights.values().fold(0, |divisor, weight| gcd(divisor, *weight)).max(1);
-    weights.values_mut().for_each(|weight| *weight /= divisor);
-    // Whole shares of a hundred are what people expect to read.
-    let sum: u64 = weights.values().map(|weight| u64::from(*weight)).sum();
-    if sum > 0 && sum <= 100 && 100 % sum == 0 {
-        weights.values_mut().for_each(|weight| *weight *= (100 / sum) as u32);
-    }
+    // Shares of a hundred are what people expect to read, or else of the next power of ten.
+    let is_whole = |unit: &u32| weights.values().all(|weight| weight % unit == 0);
+    let unit = [10_000, 1000, 100, 10].into_iter().find(is_whole).unwrap_or(1);
+    weights.values_mut().for_each(|weight| *weight /= unit);
     Weights::new(weights).unwrap_or_else(|_| before.clone())
-}
-
-fn gcd(a: u32, b: u32) -> u32 {
-    if b == 0 { a } else { gcd(b, a % b) }
 }
 
 #[cfg(test)]

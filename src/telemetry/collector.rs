@@ -19,7 +19,6 @@ use crate::limits::COLLECT_EVERY;
 use crate::name::ListenerName;
 use crate::operations;
 use crate::proxy::counters::Counts;
-use crate::proxy::recent::Recent;
 use crate::rollout::evidence::engine::Arm;
 use crate::snapshot::{Service, Snapshot};
 
@@ -122,16 +121,10 @@ impl Telemetry {
         request_id: &[u8],
         ok: bool,
     ) -> Result<(), &'static str> {
-        let mut is_first = false;
-        let recent = control.shared.recent.get_or_init(|| {
-            is_first = true;
-            control.workers.iter().map(|_| Recent::default()).collect()
-        });
-        if is_first {
-            return Err("requests are remembered from now on");
-        }
-        let trial = recent.iter().find_map(|worker| worker.take(request_id));
-        let trial = trial.ok_or("no rollout has counted it, it was told of, or it is too old")?;
+        let mut workers = control.shared.recent.get().into_iter().flatten();
+        let trial = workers
+            .find_map(|worker| worker.take(request_id))
+            .ok_or("no rollout has counted it, it was told of, or it is too old")?;
         let mut books = self.books();
         let halves = books.trials.entry((trial.version, trial.generation)).or_default();
         let outcomes = &mut halves[usize::from(trial.half)].outcomes;
@@ -237,6 +230,8 @@ fn set_service(metrics: &mut Metrics, service: &Service, gauges: &Gauges) {
 fn alive(snapshot: &Snapshot) -> Alive {
     let mut alive = Alive::default();
     for service in &snapshot.services {
+        let to = service.traffic.rollout.as_ref().map(|rollout| rollout.plan.to.to_string());
+        alive.judged.extend(to.map(|to| (service.name.to_string(), to)));
         for version in &service.versions {
             alive.versions.insert((service.name.to_string(), version.name.to_string()));
             let labels = version.endpoints.iter().map(|slot| slot.endpoint.label.clone());

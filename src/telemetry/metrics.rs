@@ -76,7 +76,7 @@ metrics! {
     SHADOW_LATENCY_DELTA = Histogram "tidegate_shadow_latency_delta_seconds" ["service", "version"]
         "How much later than the primary the shadow answered.";
     ROLLOUT_WEIGHT = Gauge "tidegate_rollout_weight_percent" ["service"]
-        "The share that the rollout gives the new version, in percent.";
+        "The share of the version that the last rollout leads to, in percent, whoever gave it.";
     ROLLOUT_STATE = Gauge "tidegate_rollout_state" ["service"]
         "Of the last rollout: 1 running, 2 paused, 3 succeeded, 4 rolled back, 5 aborted.";
     VERDICT = Gauge "tidegate_verdict" ["service", "version", "metric"]
@@ -267,6 +267,8 @@ fn key(metric: &Definition, values: &[&str]) -> Key {
 #[derive(Debug, Default)]
 pub struct Alive {
     pub versions: HashSet<(String, String)>,
+    /// Those that the last rollout of their service leads to: of others no verdict is told any more.
+    pub judged: HashSet<(String, String)>,
     pub endpoints: HashSet<String>,
     pub listeners: HashSet<String>,
 }
@@ -274,9 +276,12 @@ pub struct Alive {
 impl Alive {
     fn keeps(&self, line: &str) -> bool {
         let service = label(line, "service");
+        let versions = match line.starts_with(VERDICT.name) {
+            true => &self.judged,
+            false => &self.versions,
+        };
         let of_service = |version: &str| {
-            let key = (service.unwrap_or_default().to_owned(), version.to_owned());
-            self.versions.contains(&key)
+            versions.contains(&(service.unwrap_or_default().to_owned(), version.to_owned()))
         };
         let whole = |name| label(line, name).is_none_or(of_service);
         whole("version")
@@ -319,6 +324,15 @@ mod tests {
         assert!(text.contains("tidegate_traffic_weight{service=\"shop\",version=\"blue\"} 90"));
         assert!(!text.contains("gone"), "{text}");
         assert!(text.contains("tidegate_revision 3"));
+    }
+
+    #[test]
+    fn a_verdict_is_told_of_the_version_of_the_last_rollout() {
+        let mut metrics = Metrics::new(&DURATION_BOUNDS);
+        metrics.set(&VERDICT, &["shop", "blue", "errors"], -2.0);
+        assert!(!metrics.render(&alive()).contains("tidegate_verdict{"));
+        let judged = Alive { judged: alive().versions, ..alive() };
+        assert!(metrics.render(&judged).contains("tidegate_verdict{"));
     }
 
     #[test]

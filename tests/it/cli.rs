@@ -403,15 +403,33 @@ async fn a_rollout_says_where_it_stands_and_what_it_waits_for() {
     let start = "rollout shop start --to green --steps 25,100 --step-duration 1h";
     rig.run(start).await.says(0, &["has begun", "blue=75 green=25"]);
     let running = rig.run("rollout shop status").await;
-    running.says(0, &["running to green: step 1 of 2 (25% 100%), now 25%", "because    started"]);
+    let heading = "rollout to green: running, step 1 of 2 (25% 100%), now 25%";
+    running.says(0, &[heading, "because    started", "note       `green` has one endpoint"]);
     running.says(0, &["verdict    undecided", "of the step; errors, p50, p90, p99 to be safe"]);
     rig.run("status").await.says(0, &["rollout running, step 1 of 2, undecided"]);
     rig.run("rollout shop pause --reason lunch").await.says(0, &["is paused"]);
     rig.run("rollout shop status").await.says(0, &["waits for  an operator to resume it"]);
     rig.run("rollout shop abort").await.says(0, &["is aborted"]);
     let over = rig.run("rollout shop status").await;
-    over.says(0, &["aborted to green", "because    aborted by api"]);
-    assert!(!over.out.contains("waits for"), "{over}");
+    rig.run("rollout shop status --wait").await.says(1, &["rollout to green: aborted"]);
+    over.says(0, &["rollout to green: aborted", "because    aborted by api"]);
+    assert!(!over.out.contains("waits for") && !over.out.contains("note"), "{over}");
+    let gates = "rollout shop start --to green --pace evidence --max-error-rate 2% --max-latency \
+                 p95=1s,p50=100ms --max-mismatch 1% --min-requests 50 --on-regression pause";
+    rig.run(gates).await.says(0, &["blue=99 green=1"]);
+    rig.run("rollout shop status").await.says(
+        0,
+        &["running, as far as the evidence allows, now 1%", "`green` is not compared as a shadow"],
+    );
+    rig.run("status").await.says(0, &["rollout running, paced by evidence, undecided"]);
+    let (ended, ()) = tokio::join!(rig.run("rollout shop status --wait"), async {
+        rig.run("rollout shop promote").await.says(0, &["is promoted"]);
+    });
+    ended.says(0, &["rollout to green: succeeded, now 100%"]);
+    rig.run("rollout shop start --to blue --warm-up 30s").await.says(0, &["has begun"]);
+    let cold = rig.run("rollout shop status").await;
+    cold.says(0, &["the first 30s, which are not judged"]);
+    rig.run("rollout shop start --max-latency 1s").await.says(2, &["p95=1s"]);
     rig.run("rollout shop start --step-duration soon").await.says(2, &["write a duration"]);
     rig.finish().await;
 }
@@ -471,6 +489,8 @@ async fn a_plan_is_simulated_from_the_file_and_from_live_rates() {
     rig.run("simulate shop").await.says(2, &["shop has no traffic to learn from; give --rps N"]);
     rig.run("simulate nope --rps 1").await.says(1, &["there is no service `nope`"]);
     rig.run(&format!("simulate nope -c {config}")).await.says(2, &["declares no service `nope`"]);
+    let paced = rig.run("simulate --pace evidence --rps 500 --runs 1").await;
+    paced.says(0, &["to new: as far as the evidence allows, alpha 0.01"]);
     rig.run("simulate --steps 20,10").await.says(2, &["ascend"]);
     let live = rig.run("simulate shop --rps 300 --error-rate 0 --runs 1").await;
     live.says(0, &["to green: 5% for 1m, manual; 100%", "the rates of shop now"]);

@@ -118,11 +118,67 @@ async fn a_healthy_version_gets_everything_step_by_step() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_next_rollout_begins_with_what_was_learned_of_the_last_ones_version() {
+    let rig = rig(says("green").fails_every(20)).await;
+    let load = Load::on(&rig).await;
+    rig.change("PUT", ROLLOUT, plan(&[100])).await;
+    reaches(&rig, "succeeded").await;
+    let mut back = plan(&[10, 100]);
+    back["to"] = json!("blue");
+    rig.until("a rollout that begins now has seen errors of green", || async {
+        let begun = rig.change("PUT", ROLLOUT, back.clone()).await;
+        rig.change("POST", &format!("{ROLLOUT}/abort"), json!({})).await;
+        begun["rollout"]["evidence"]["errors"]["phi"] != 2.0
+    })
+    .await;
+    load.stop().await;
+    rig.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_ramp_by_evidence_rises_as_the_requests_come_in() {
+    let rig = rig(says("green").fails_every(100)).await;
+    rig.change("PUT", ROLLOUT, json!({ "to": "green", "pace": "evidence" })).await;
+    assert_eq!(rollout(&rig).await["weight_percent"], 1.0);
+    let load = Load::on(&rig).await;
+    rig.until("it was raised more than once", || async {
+        let now = rollout(&rig).await;
+        assert_eq!((&now["state"], &now["next_step_at"]), (&json!("running"), &json!(null)));
+        now["weight_percent"].as_f64().is_some_and(|share| share > 2.0)
+    })
+    .await;
+    load.stop().await;
+    rig.change("POST", &format!("{ROLLOUT}/promote"), json!({})).await;
+    rig.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_that_a_busy_version_passes_on_make_its_verdict_void() {
+    let rig = Rig::build()
+        .version("blue", says("blue"))
+        .version("green", says("green").slow_every(1, Duration::from_millis(20)))
+        .each_version("max_in_flight = 2")
+        .weights("blue = 100, green = 0")
+        .start()
+        .await;
+    let load = Load::on(&rig).await;
+    rig.change("PUT", ROLLOUT, plan(&[50, 100])).await;
+    rig.until("the verdict is void", || async {
+        let void = &rollout(&rig).await["void"];
+        void.as_str().is_some_and(|text| text.contains("requests of the new version were counted"))
+    })
+    .await;
+    load.stop().await;
+    let now = rollout(&rig).await;
+    assert_eq!((&now["state"], &now["step"]), (&json!("running"), &json!(1)));
+    assert_eq!(now["waits_for"], json!(["requests to go where the weights send them"]));
+    rig.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn no_data_raises_nothing() {
     let rig = rig(says("green")).await;
-    let mut plan = plan(&[10, 100]);
-    plan["max_error_rate"] = json!("1%");
-    rig.change("PUT", ROLLOUT, plan).await;
+    rig.change("PUT", ROLLOUT, plan(&[10, 100])).await;
     rig.until("a second step would be due", || async {
         let now = rollout(&rig).await;
         let due = now["next_step_at"].as_str().and_then(|at| at.parse::<jiff::Timestamp>().ok());
@@ -132,6 +188,7 @@ async fn no_data_raises_nothing() {
     let now = rollout(&rig).await;
     assert_eq!((&now["state"], &now["step"]), (&json!("running"), &json!(1)));
     assert_eq!(now["weight_percent"], 10.0);
+    assert_eq!(now["waits_for"], json!(["a first request in this step"]));
     rig.finish().await;
 }
 
@@ -143,7 +200,9 @@ async fn who_changes_the_weights_meanwhile_stops_it() {
     rig.change("PUT", "/v1/services/shop/weights", weights.clone()).await;
     let now = rollout(&rig).await;
     assert_eq!(now["state"], "paused");
-    assert!(now["reason"].as_str().unwrap().contains("superseded"), "{now}");
+    let reason = now["reason"].as_str().unwrap();
+    assert!(reason.contains("superseded") && reason.contains("brings 10% back"), "{now}");
+    assert_eq!(now["weight_percent"], 50.0, "what is, not what it wants");
     assert_eq!(rig.shop().await["live"]["weights"], weights);
     rig.change("POST", &format!("{ROLLOUT}/resume"), json!({})).await;
     assert_eq!(rig.shop().await["live"]["weights"], json!({ "blue": 90, "green": 10 }));
@@ -215,24 +274,32 @@ async fn what_cannot_be_started_is_refused_and_changes_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_business_tells_is_one_more_metric() {
     let rig = rig(says("green")).await;
-    let mut plan = plan(&[50, 100]);
-    plan["step_duration"] = json!("1h");
-    rig.change("PUT", ROLLOUT, plan).await;
-    let load = Load::on(&rig).await;
     let tell = async |version: &str, ok: bool, count: u64| {
         let body = json!({ "service": "shop", "version": version, "ok": ok, "count": count });
         rig.change("POST", "/v1/outcomes", body).await
     };
+    let early = tell("blue", true, 7).await;
+    let why = json!("no rollout is under way");
+    assert_eq!((&early["noted"], &early["why"]), (&json!(0), &why));
+    let mut plan = plan(&[50, 100]);
+    plan["step_duration"] = json!("1h");
+    rig.change("PUT", ROLLOUT, plan).await;
+    assert_eq!(tell("blue", true, 7).await["noted"], 7);
+    let load = Load::on(&rig).await;
     rig.until("orders fail on green alone", || async {
-        tell("blue", true, 100).await;
-        tell("green", true, 60).await;
-        tell("green", false, 40).await;
+        for (version, bad) in [("blue", 5), ("green", 40)] {
+            tell(version, true, 100 - bad).await;
+            tell(version, false, bad).await;
+        }
         rollout(&rig).await["state"] == "rolled_back"
     })
     .await;
     load.stop().await;
-    let reason = rollout(&rig).await["reason"].to_string();
+    let after = rollout(&rig).await;
+    let reason = after["reason"].to_string();
     assert!(reason.contains("worse outcomes"), "{reason}");
+    let burst = &after["evidence"]["outcomes"]["phi"];
+    assert_eq!(*burst, 2.0, "good and bad ones told apart are no bursts");
     let (status, _) = rig.admin("POST", "/v1/outcomes", Some(json!({ "service": "no" }))).await;
     assert_eq!(status, 422);
     rig.finish().await;
@@ -291,7 +358,13 @@ async fn a_version_with_only_its_slowest_answers_slower_is_rolled_back() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_outcome_can_be_told_by_the_id_of_its_request() {
-    let rig = rig(says("green")).await;
+    let rig = Rig::build()
+        .version("blue", says("blue"))
+        .version("green", says("green"))
+        .weights("blue = 100, green = 0")
+        .tables("[[service.shop.pin]]\nheaders = { x-tester = \"1\" }\nversion = \"green\"")
+        .start()
+        .await;
     let tell = async |id: &str, ok: bool| {
         let body = json!({ "request_id": id, "ok": ok });
         rig.change("POST", "/v1/outcomes", body).await
@@ -302,16 +375,17 @@ async fn an_outcome_can_be_told_by_the_id_of_its_request() {
         (answer.field("x-request-id").unwrap().to_owned(), answer.version() == "green")
     };
     let (id, _) = ask(&mut client).await;
-    let first = tell(&id, true).await;
-    assert_eq!(
-        (&first["noted"], &first["why"]),
-        (&json!(0), &json!("requests are remembered from now on"))
-    );
-    let (id, _) = ask(&mut client).await;
     assert_eq!(tell(&id, true).await["noted"], 0, "no rollout counts it");
     let mut plan = plan(&[50, 100]);
     plan["step_duration"] = json!("1h");
     rig.change("PUT", ROLLOUT, plan).await;
+    let (id, _) = ask(&mut client).await;
+    assert_eq!(tell(&id, true).await["noted"], 1, "the first request of a rollout is remembered");
+    client.send(b"GET / HTTP/1.1\r\nHost: a\r\nX-Tester: 1\r\n\r\n").await;
+    let tester = client.answer("GET").await;
+    assert_eq!(tester.version(), "green");
+    let told = tell(tester.field("x-request-id").unwrap(), true).await;
+    assert_eq!(told["noted"], 0, "testers are left out: {told}");
     rig.until("orders fail on green alone", || async {
         let mut client = Client::connect(rig.web).await;
         for _ in 0..50 {

@@ -25,6 +25,8 @@ pub struct RolloutDto {
     pub step: usize,
     /// Percent.
     pub steps: Vec<f64>,
+    /// `steps`, or `evidence`: as fast as the data can exclude harm, whatever the steps.
+    pub pace: &'static str,
     /// Whether the step ends only when an operator resumes.
     pub manual: bool,
     /// The share of the version now.
@@ -43,6 +45,8 @@ pub struct RolloutDto {
     pub waits_for: Vec<String>,
     /// The greatest share at which the excess of errors is excluded to be above a thousandth of all.
     pub max_weight_percent: f64,
+    /// What to keep in mind when reading all this.
+    pub notes: Vec<String>,
     /// RFC 3339.
     pub started_at: String,
     /// When the step may end; null when no clock decides it.
@@ -88,7 +92,8 @@ impl From<Evidence> for EvidenceDto {
 
 impl From<View> for RolloutDto {
     fn from(view: View) -> Self {
-        let View { rollout, verdict, void, gate, waits_for, evidence, max_share } = view;
+        let View { rollout, share, verdict, void, gate, waits_for, evidence, max_share, notes } =
+            view;
         let percent = |ppm: u32| f64::from(ppm) / 1e4;
         let at = |ms: u64| {
             let at = jiff::Timestamp::from_millisecond(i64::try_from(ms).unwrap_or(i64::MAX));
@@ -100,8 +105,9 @@ impl From<View> for RolloutDto {
             to: rollout.plan.to.to_string(),
             step: rollout.step + 1,
             steps: rollout.plan.steps.iter().map(|step| percent(step.share_ppm)).collect(),
+            pace: rollout.plan.pace.as_str(),
             manual: rollout.waits_for_operator(),
-            weight_percent: percent(rollout.share_ppm),
+            weight_percent: share,
             verdict: verdict.as_str(),
             evidence: evidence.into_iter().map(named).collect(),
             reason: rollout.reason.clone(),
@@ -109,6 +115,7 @@ impl From<View> for RolloutDto {
             gate,
             waits_for,
             max_weight_percent: max_share * 100.0,
+            notes,
             started_at: at(rollout.started_ms),
             next_step_at: rollout.next_step_at_ms().map(at),
         }
@@ -200,6 +207,8 @@ pub struct AnalysisBody {
     error_margin: Option<PercentBody>,
     latency_ratio: Option<f64>,
     min_requests: Option<u64>,
+    /// How long neither version is judged after the start, e.g. `30s`.
+    warm_up: Option<String>,
 }
 
 impl RolloutBody {
@@ -288,6 +297,9 @@ impl AnalysisBody {
             analysis.error_margin_ppm = margin.ppm("analysis.error_margin")?;
         }
         analysis.min_requests = self.min_requests.unwrap_or(analysis.min_requests);
+        if let Some(text) = &self.warm_up {
+            analysis.warm_up = parse_duration("analysis.warm_up", text)?;
+        }
         Ok(())
     }
 }
@@ -336,7 +348,7 @@ pub struct OutcomeDto {
     pub revision: u64,
     /// How many were noted.
     pub noted: u64,
-    /// Why a request was not.
+    /// Why it was none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub why: Option<&'static str>,
 }

@@ -2,6 +2,7 @@
 
 mod reading;
 mod rig;
+mod rollouts;
 mod traffic;
 mod versions;
 

@@ -1,5 +1,6 @@
 //! The verdict on a canary, from all its metrics, after every block.
 
+use super::assignment::Assignment;
 use super::blocker::{Blocker, Closed, Pool};
 use super::dispersion::Halves;
 use super::interval::{Estimate, max_weight};
@@ -21,10 +22,6 @@ const SAFE_LATENCY_RATIO: f64 = 1.25;
 pub(super) const SAFE_LATENCY: Tolerance = Tolerance { ratio: 1.0, margin: 0.001 };
 /// The share of all requests that a ramp may let fail beyond the baseline's rate.
 const RAMP_BUDGET: f64 = 0.001;
-/// Odds from which assignment does not match the weights.
-const MISASSIGNED: f64 = 1000.0;
-/// Shares beside the nominal one that assignment is compared with.
-const MISASSIGNMENTS: [f64; 6] = [0.5, 0.8, 0.9, 1.1, 1.25, 2.0];
 
 /// What a verdict goes by.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -252,9 +249,7 @@ pub struct Engine {
     requests: u64,
     state: Verdict,
     blamed: Option<Metric>,
-    /// The canary's share by the weights in force; `None` where users, not requests, are shared out.
-    nominal: Option<f64>,
-    log_misassigned: [f64; MISASSIGNMENTS.len()],
+    assignment: Assignment,
 }
 
 impl Engine {
@@ -270,8 +265,7 @@ impl Engine {
             requests: 0,
             state: Verdict::Undecided,
             blamed: None,
-            nominal: None,
-            log_misassigned: [0.0; MISASSIGNMENTS.len()],
+            assignment: Assignment::default(),
         }
     }
 
@@ -337,7 +331,7 @@ impl Engine {
     /// The canary's share of the requests by the weights in force, or `None` when assignment is by
     /// user and need not match request by request.
     pub fn expect_share(&mut self, share: Option<f64>) {
-        self.nominal = share.filter(|share| *share > 0.0 && *share < 1.0);
+        self.assignment.expect(share);
     }
 
     /// Takes a whole block in.
@@ -350,7 +344,7 @@ impl Engine {
         }
         self.remember(tick, closed.seconds);
         let (n0, n1) = tick.requests();
-        self.compare_with_weights(n0 as f64, n1 as f64);
+        self.assignment.add(n0 as f64, n1 as f64);
         self.age += closed.seconds;
         self.requests += n1;
         self.decide();
@@ -394,14 +388,6 @@ impl Engine {
             safe: block(for_safe),
             halves: Halves { a: float(a), b: float(b) },
         })
-    }
-
-    fn compare_with_weights(&mut self, n0: f64, n1: f64) {
-        let Some(share) = self.nominal else { return };
-        for (log, factor) in self.log_misassigned.iter_mut().zip(MISASSIGNMENTS) {
-            let other = (share * factor).min((1.0 + share) / 2.0);
-            *log += n1 * (other / share).ln() + n0 * ((1.0 - other) / (1.0 - share)).ln();
-        }
     }
 
     fn decide(&mut self) {
@@ -468,17 +454,12 @@ impl Engine {
 
     /// Why nothing can be said: requests did not go where the weights sent them.
     pub fn void(&self) -> Option<String> {
-        let share = 1.0 / MISASSIGNMENTS.len() as f64;
-        let log = log_sum_exp(self.log_misassigned.iter().map(|log| log + share.ln()));
-        (log >= MISASSIGNED.ln()).then(|| {
-            let odds = words::odds(log);
-            format!("assignment does not match the weights ({odds}); the verdict is void")
-        })
+        self.assignment.void()
     }
 
-    /// What each metric alone says, without the estimates.
+    /// What each metric alone says, without the estimates; also of those that nobody reports.
     pub fn verdicts(&self) -> Vec<(Metric, Verdict)> {
-        self.present().map(|track| (track.metric, self.verdict_on(track))).collect()
+        self.tracks.iter().map(|track| (track.metric, self.verdict_on(track))).collect()
     }
 
     fn verdict_on(&self, track: &Track) -> Verdict {
@@ -564,7 +545,7 @@ impl Engine {
         let blamed = blamed.map_or(-1.0, |place| place as f64);
         let state = f64::from(self.state.number());
         all.insert("engine".into(), vec![self.age, self.requests as f64, state, blamed]);
-        all.insert("assignment".into(), self.log_misassigned.to_vec());
+        all.insert("assignment".into(), self.assignment.export());
         all.insert("history".into(), self.history.export());
         all
     }
@@ -584,9 +565,7 @@ impl Engine {
             let blamed = (blamed >= 0.0).then(|| Metric::ALL.get(blamed as usize).copied());
             self.blamed = blamed.flatten();
         }
-        if let Ok(logs) = of("assignment").try_into() {
-            self.log_misassigned = logs;
-        }
+        self.assignment.restore(of("assignment"));
         self.history.restore(of("history"));
     }
 }

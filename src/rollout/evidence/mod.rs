@@ -7,6 +7,7 @@
 //!
 //! The construction, its constants and its operating figures are described in `docs/evidence.md`.
 
+mod assignment;
 pub mod blocker;
 pub mod dispersion;
 pub mod engine;

@@ -381,5 +381,9 @@ fn requests_that_went_elsewhere_than_the_weights_say_make_a_verdict_void() {
     (0..100).for_each(|_| engine.block(&closed([90, 1, 10, 0], 1.0)));
     assert_eq!(engine.void(), None);
     (0..200).for_each(|_| engine.block(&closed([90, 1, 20, 0], 1.0)));
-    assert!(engine.void().is_some_and(|text| text.contains("does not match")));
+    let text = engine.void().unwrap();
+    assert!(text.contains("5000 requests of the new version were counted where 3200"), "{text}");
+    let mut after = errors_only(true);
+    after.restore(&engine.export());
+    assert_eq!(after.void(), Some(text), "a restart does not forget it");
 }

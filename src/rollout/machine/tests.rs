@@ -37,7 +37,7 @@ fn shares_keep_the_proportions_of_the_others() {
         ("blue=60 red=30 green=10", 100_000, "blue=60 green=10 red=30"),
         ("blue=2 red=1", 500_000, "blue=333333 green=500000 red=166667"),
         ("blue=1", 1_000_000, "blue=0 green=100"),
-        ("blue=100", 15_000, "blue=197 green=3"),
+        ("blue=100", 15_000, "blue=985 green=15"),
     ];
     for (before, ppm, expect) in cases {
         let found = split(&weights(before), &"green".parse().unwrap(), ppm);
@@ -87,7 +87,7 @@ fn what_can_go_wrong_is_undone_or_paused_as_the_plan_says() {
         rollout.next(60_000, &judged).map(|next| (next.state, next.reason))
     };
     let (state, reason) = of(&|j| j.gate = Gate::Fails("p95 is 2 s".into())).unwrap();
-    assert_eq!((state, reason.as_str()), (State::RolledBack, "regressed: p95 is 2 s"));
+    assert_eq!((state, reason.as_str()), (State::RolledBack, "gate failed: p95 is 2 s"));
     assert_eq!(of(&|j| j.canary_usable = false).unwrap().0, State::RolledBack);
     let lost = of(&|j| (j.canary_usable, j.stable_endpoints) = (false, 0)).unwrap();
     assert_eq!(lost.0, State::Paused);
@@ -133,7 +133,8 @@ fn a_ramp_by_evidence_goes_as_far_as_the_data_allow() {
     };
     assert_eq!(at(0.01), None);
     assert_eq!(at(0.011), None, "too little for a revision");
-    assert_eq!(at(0.3), Some(300_000));
+    assert_eq!(at(0.31239), Some(312_300), "weights that can be read");
+    assert_eq!(at(0.98), Some(500_000), "what it is compared with keeps its half");
     assert_eq!(at(1.0), Some(WHOLE_PPM));
 }
 
@@ -170,7 +171,9 @@ fn a_way_back_goes_as_fast_as_it_can_be_borne() {
     assert_eq!(half.weights().to_string(), "blue=50 green=50");
     assert_eq!(half.next(5_999, &with(2)), None);
     let on = half.next(6_000, &with(2)).unwrap();
-    assert_eq!((on.share_ppm, on.moves()), (416_667, true));
+    assert_eq!((on.share_ppm, on.moves()), (416_600, true));
+    let waits = on.waits_for(&with(2), &[]).join("; ");
+    assert!(waits.contains("the last 41.66% follow bit by bit"), "{waits}");
     for end in [on.next(31_000, &with(1)), on.next(7_000, &with(4))] {
         let end = end.unwrap();
         assert_eq!((end.share_ppm, end.moves(), end.weights()), (0, false, weights("blue=100")));
@@ -220,4 +223,10 @@ fn it_says_what_it_waits_for() {
     let by_hand = Rollout::start(by_hand, weights("blue=100"), 2, 0);
     let safe = judged(Verdict::Safe);
     assert_eq!(says(&by_hand, &safe, &[]), "an operator to end the step with `resume`");
+    let mut by_evidence = plan();
+    (by_evidence.pace, by_evidence.advance) = (Pace::Evidence, Advance::NotRegressed);
+    let by_evidence = Rollout::start(by_evidence, weights("blue=100"), 2, 0);
+    let allows = Judged { max_share: 0.0113, ..judged(Verdict::Undecided) };
+    let words = "evidence that allows a greater share; now it is 1.1%";
+    assert_eq!(says(&by_evidence, &allows, &["errors"]), words);
 }

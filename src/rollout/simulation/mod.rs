@@ -68,7 +68,7 @@ pub fn play(plan: &RolloutPlan, world: &World, seed: u64) -> Outcome {
     }
     let end = match rollout.state {
         State::Succeeded => End::Promoted,
-        _ if rollout.reason.starts_with("regressed") => End::Caught,
+        _ if rollout.has_caught() => End::Caught,
         _ => End::Undecided,
     };
     Outcome { end, seconds: at, exposed: traffic.exposed, excess: traffic.excess }

@@ -45,6 +45,18 @@ fn harm_is_caught_early_and_its_absence_promoted_by_the_clock() {
 }
 
 #[test]
+fn what_is_slow_at_first_is_not_judged_while_it_warms_up() {
+    let mut plan = plan();
+    plan.on_regression = OnRegression::Pause;
+    let world = world(200.0, 0.01, Harm { error_added: 1.0, ..Harm::NONE });
+    let at_once = play(&plan, &world, 1);
+    plan.analysis.warm_up = Duration::from_secs(60);
+    let later = play(&plan, &world, 1);
+    assert!((at_once.end, later.end) == (End::Caught, End::Caught));
+    assert!(at_once.seconds < 60.0 && later.seconds > 60.0, "{at_once:?} {later:?}");
+}
+
+#[test]
 fn a_shared_outage_is_not_blamed_on_the_new_version() {
     let outage = Outage { from: 100.0, seconds: 120.0, errors: 0.5 };
     let world = World { outages: vec![outage], ..world(300.0, 0.01, Harm::NONE) };

@@ -77,7 +77,8 @@ struct Tasks(Rc<Told>);
 impl<F: Future + 'static> hyper::rt::Executor<F> for Tasks {
     fn execute(&self, future: F) {
         let told = self.0.clone();
-        tokio::task::spawn_local(async move {
+        // Boxed: the runtime moves what it runs six times from its beginning to its end.
+        tokio::task::spawn_local(Box::pin(async move {
             let mut future = std::pin::pin!(future);
             let ran = std::future::poll_fn(|task| {
                 let ran = future.as_mut().poll(task);
@@ -87,7 +88,7 @@ impl<F: Future + 'static> hyper::rt::Executor<F> for Tasks {
                 ran
             });
             ran.await;
-        });
+        }));
     }
 }
 

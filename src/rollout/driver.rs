@@ -261,17 +261,23 @@ impl Rollouts {
                     let (verdict, void) = (kept.keeper.engine.verdict(), kept.keeper.engine.void());
                     let now = (verdict, void.is_some());
                     let before = std::mem::replace(&mut kept.keeper.told, now);
-                    let text = || void.unwrap_or_else(|| kept.keeper.sentence(rollout));
+                    let text = || match (void, verdict) {
+                        (Some(why), _) => why,
+                        (None, Verdict::Safe) => {
+                            "every metric is within the bounds of a promotion".to_owned()
+                        }
+                        (None, _) => kept.keeper.sentence(rollout),
+                    };
                     (before != now).then(|| (now, text()))
                 })
             };
             if let Some(((verdict, void), text)) = changed {
                 let (service, version) = (service.name.clone(), rollout.plan.to.clone());
                 let bad = void || verdict == Verdict::Regressed;
-                let verdict = verdict.as_str();
+                let (verdict, told) = (verdict.as_str(), format!("the verdict changed: {text}"));
                 match bad {
-                    true => tracing::warn!(%service, %version, verdict, "{text}"),
-                    false => tracing::info!(%service, %version, verdict, "{text}"),
+                    true => tracing::warn!(%service, %version, verdict, "{told}"),
+                    false => tracing::info!(%service, %version, verdict, "{told}"),
                 }
                 let state = rollout.state.as_str();
                 control.tell(Event::Verdict { service, version, verdict, state, text });

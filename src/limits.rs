@@ -188,8 +188,11 @@ pub const UPSTREAM_WINDOW_BYTES: u32 = 256 * 1024;
 pub const PROBE_BODY_BYTES_MAX: usize = 64 * 1024;
 /// Events of the file system that may wait to be looked at; more of them say nothing new.
 pub const FILE_EVENTS_WAITING_MAX: usize = 256;
-/// What an HTTP/2 client may send ahead, on a stream and on a connection.
-pub const H2_RECEIVE_WINDOW_BYTES: u32 = 1024 * 1024;
+/// What an HTTP/2 client may send ahead of a body.
+pub const H2_STREAM_WINDOW_BYTES: u32 = 256 * 1024;
+/// What it may send ahead of all bodies of a connection: uploads that nobody takes stop the others only
+/// once there are many of them.
+pub const H2_CONNECTION_WINDOW_BYTES: u32 = 4 * 1024 * 1024;
 /// What is kept of an answer that an HTTP/2 client has not taken yet, before its upstream waits.
 pub const H2_SEND_BUFFER_BYTES: usize = 400 * 1024;
 /// Streams that an HTTP/2 client may take back before they are looked at.

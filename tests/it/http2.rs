@@ -2,9 +2,11 @@
 
 use std::future::poll_fn;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http_body_util::BodyExt;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
 use tokio::sync::Notify;
 
 use crate::rig::{Builder, H2Client, H2Version, Identity, Rig, connect_tls, fed, says, text};
@@ -395,6 +397,32 @@ async fn a_client_that_reads_nothing_keeps_no_upstream() {
     let head = client.begin("HEAD", "/", &[], text("")).await.unwrap();
     assert_eq!(head.status(), 200, "other streams go on");
     assert_eq!(rig.metric("http_errors_total", &[]).await, 0.0);
+    rig.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_that_nobody_takes_does_not_stop_the_others_of_its_connection() {
+    let stuck = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let builder =
+        Rig::build().version("blue", says("blue")).at("green", stuck.local_addr().unwrap());
+    let pin = "[[service.shop.pin]]\nheaders = { x-to = \"green\" }\nversion = \"green\"\n";
+    let rig = tls(builder.weights("blue = 1, green = 0").tables(pin)).start().await;
+    let client = connect(&rig).await;
+    let piece = "x".repeat(64 * 1024);
+    // More than all buffers on the way.
+    let (feed, body) = fed();
+    (0..512).for_each(|_| feed.data(&piece));
+    let stuck_upload = client.begin("POST", "/", &[("x-to", "green")], body);
+    rig.until("it is under way", || async { in_flight(&rig).await == 1.0 }).await;
+    for _ in 0..4 {
+        let (feed, body) = fed();
+        (0..4).for_each(|_| feed.data(&piece));
+        drop(feed);
+        let answer = client.begin("POST", "/", &[], body);
+        let answer = tokio::time::timeout(Duration::from_secs(30), answer).await;
+        assert_eq!(answer.expect("room for others").unwrap().status(), 200);
+    }
+    drop(stuck_upload);
     rig.finish().await;
 }
 

@@ -12,7 +12,9 @@ use super::stream::status_of;
 use crate::h1::fields::Fields;
 use crate::h1::head::{Framing, RequestHead, ResponseHead};
 use crate::h1::write::Section as _;
+use crate::limits::H2_STREAM_WINDOW_BYTES;
 use crate::proxy::body::{BodySource, Progress};
+use crate::proxy::buffers::Held;
 use crate::proxy::error::ClientFault;
 
 /// The body of one stream.
@@ -30,6 +32,8 @@ pub struct StreamBody<'a> {
     declared: Option<u64>,
     /// The client waits for `100 Continue`; it is told before the first read.
     waits: bool,
+    /// What it may have sent that nobody has taken yet.
+    held: Held,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,6 +50,7 @@ impl<'a> StreamBody<'a> {
         head: &RequestHead,
         max: Option<u64>,
         respond: &'a RefCell<SendResponse<Bytes>>,
+        mut held: Held,
     ) -> Self {
         let declared = match head.framing {
             Framing::Length(length) => Some(length),
@@ -53,6 +58,9 @@ impl<'a> StreamBody<'a> {
         };
         // What follows a websocket's head is no body.
         let is_empty = incoming.is_end_stream() || head.websocket;
+        let window = u64::from(H2_STREAM_WINDOW_BYTES);
+        let ahead = if is_empty { 0 } else { declared.map_or(window, |length| length.min(window)) };
+        held.set(ahead as usize);
         Self {
             incoming,
             respond,
@@ -63,6 +71,7 @@ impl<'a> StreamBody<'a> {
             max: max.unwrap_or(u64::MAX),
             declared,
             waits: head.expect_continue,
+            held,
         }
     }
 
@@ -119,7 +128,10 @@ impl BodySource for StreamBody<'_> {
                     }
                     self.state = State::Ended;
                 }
-                State::Ended => return Poll::Ready(Ok(Progress::End)),
+                State::Ended => {
+                    self.held.set(0);
+                    return Poll::Ready(Ok(Progress::End));
+                }
             }
         }
     }

@@ -23,7 +23,8 @@ pub use self::duplex::Duplex;
 pub use self::memo::Memo;
 use crate::clock;
 use crate::limits::{
-    CLIENT_STREAMS_MAX, H2_LEAVE_MAX, H2_RECEIVE_WINDOW_BYTES, H2_RESETS_MAX, H2_SEND_BUFFER_BYTES,
+    CLIENT_STREAMS_MAX, H2_CONNECTION_WINDOW_BYTES, H2_LEAVE_MAX, H2_RESETS_MAX,
+    H2_SEND_BUFFER_BYTES, H2_STREAM_WINDOW_BYTES,
 };
 use crate::net::Stream;
 use crate::plan::ListenerLimits;
@@ -87,8 +88,8 @@ fn protocol(limits: &ListenerLimits) -> h2::server::Builder {
     let header_list = limits.max_header_bytes.saturating_mul(2);
     let mut builder = h2::server::Builder::new();
     builder
-        .initial_window_size(H2_RECEIVE_WINDOW_BYTES)
-        .initial_connection_window_size(H2_RECEIVE_WINDOW_BYTES)
+        .initial_window_size(H2_STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(H2_CONNECTION_WINDOW_BYTES)
         .max_send_buffer_size(H2_SEND_BUFFER_BYTES)
         .max_concurrent_streams(CLIENT_STREAMS_MAX)
         .enable_connect_protocol()

@@ -70,7 +70,8 @@ async fn answer(
     }
     drop(parts);
     let mut cx = RequestCx::open(worker, &scratch.request, seat);
-    let mut body = StreamBody::new(incoming, &scratch.request, limits.max_body, &respond);
+    let held = worker.buffers.hold();
+    let mut body = StreamBody::new(incoming, &scratch.request, limits.max_body, &respond, held);
     let exchanged = {
         let mut exchange = pin!(exchange(&mut cx, scratch, seat, &mut body, alarm));
         poll_fn(|task| match exchange.as_mut().poll(task) {

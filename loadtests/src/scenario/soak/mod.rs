@@ -49,9 +49,12 @@ pub fn run(context: &Context) -> io::Result<Report> {
     let mut setup = Setup::blue_green(params.workers, [50, 50], addresses);
     let (certificate, tls) = (Certificate::make()?, machine::free_address()?);
     let (chain, key) = (certificate.chain(), certificate.key());
+    // The honest send over whichever connection was idle last: the others may rest for minutes.
+    let limits = "limits = { idle_timeout = \"2h\" }\n";
+    setup.listener_keys = limits.to_owned();
     setup.tables = format!(
         "[[listener]]\nname = \"tls\"\naddress = \"{tls}\"\n\
-         tls = {{ cert = {chain:?}, key = {key:?} }}\n"
+         tls = {{ cert = {chain:?}, key = {key:?} }}\n{limits}"
     );
     let mut tidegate = Tidegate::start(&context.tidegate, &setup, false)?;
     let mut plan = Plan::get(tidegate.listener, "/bytes/1024");

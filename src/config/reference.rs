@@ -366,7 +366,9 @@ sections! {
         "name" "name" Words("`route-N`, by its place") => "Its name in metrics and logs.";
         "hosts" "list of hosts" Words("any")
             => "Names, or `*.example.com` for all names below one.";
-        "path" "path" Words("any") => "A prefix, on segment boundaries.";
+        "path" "path" Words("any")
+            => "A prefix, on segment boundaries. Paths are compared as they were sent, but without \
+                dot segments (`/a/../b`), which go up resolved too.";
         "path_exact" "path" Words("any") => "The whole path.";
         "path_regex" "regular expression" Words("any")
             => "Found anywhere in the path unless anchored with `^` and `$`.";

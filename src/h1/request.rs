@@ -126,7 +126,7 @@ impl RequestHead {
             return Err(HeadError::TargetTooLong);
         }
         let target = Target::parse_h2(self.method, path_and_query)?;
-        self.set_path_and_query(target.path_and_query);
+        self.set_path_and_query(&target.path_and_query);
         if !authority.is_empty() {
             self.set_authority(authority)?;
         }
@@ -173,7 +173,7 @@ impl RequestHead {
         self.path_and_query.get(self.path_len + 1..)
     }
 
-    /// Path and query as sent, with the `?` between.
+    /// Path and query as sent but for dot segments, with the `?` between.
     pub fn path_and_query(&self) -> &str {
         &self.path_and_query
     }
@@ -216,7 +216,7 @@ impl RequestHead {
             return Err(HeadError::TargetTooLong);
         }
         let target = Target::parse(self.method, text)?;
-        self.set_path_and_query(target.path_and_query);
+        self.set_path_and_query(&target.path_and_query);
         self.fields.push_block(head, raw.headers);
         let facts = Facts::gather(&self.fields, self.version)?;
         self.settle_host(&facts, target.authority)?;

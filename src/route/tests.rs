@@ -291,10 +291,7 @@ fn a_path_is_compared_as_it_was_sent() {
         &[
             ("GET h/a%2Fb", false),
             ("GET h/a/%62", false),
-            ("GET h/a/./b", false),
-            ("GET h/x/../a/b", false),
             ("GET h//a/b", false),
-            ("GET h/a/b/../../admin", true),
         ],
     );
     check_takes("exact:/a", &[("GET h/a", true), ("GET h/a/", false), ("GET h/a/b", false)]);

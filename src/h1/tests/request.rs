@@ -99,6 +99,38 @@ fn the_targets_authority_wins() {
 }
 
 #[test]
+fn dot_segments_lead_nowhere_else() {
+    let cases = [
+        ("/a/./b", "/a/b"),
+        ("/a/b/../c", "/a/c"),
+        ("/a/b/..", "/a/"),
+        ("/a/b/.", "/a/b/"),
+        ("/..", "/"),
+        ("/../../a", "/a"),
+        ("/a//../b", "/a/b"),
+        ("/api/%2e%2E/admin", "/admin"),
+        ("/api/.%2e/admin", "/admin"),
+        ("/api/%2E./admin?x=/../y", "/admin?x=/../y"),
+        ("http://b.test/a/../c", "/c"),
+        // These only look like it.
+        ("/.well-known/x", "/.well-known/x"),
+        ("/a/...", "/a/..."),
+        ("/a/..b/c..", "/a/..b/c.."),
+        ("/a/%2e%2e%2e/%2F..", "/a/%2e%2e%2e/%2F.."),
+        ("/%20/%", "/%20/%"),
+    ];
+    for (target, expect) in cases {
+        let text = format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n");
+        assert_eq!(request(&text).unwrap().path_and_query(), expect, "{target}");
+        if target.starts_with('/') {
+            let mut head = RequestHead::new();
+            head.begin_h2("GET", target, "a", &LIMITS).unwrap();
+            assert_eq!(head.path_and_query(), expect, "{target}");
+        }
+    }
+}
+
+#[test]
 fn targets_have_the_form_their_method_allows() {
     let line = |line: &str| format!("{line} HTTP/1.1\r\nHost: a\r\n\r\n");
     refused(&line("CONNECT a:443"), "connect");

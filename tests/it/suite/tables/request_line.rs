@@ -10,6 +10,16 @@ pub const LINES: &[Case] = &[
     passes("question marks in the query", "GET /@@?a?b HTTP/1.1\r\nHost: a.test\r\n\r\n")
         .up(&["/@@?a?b "]),
     passes("encoded slash stays", "GET /@@%2Fb HTTP/1.1\r\nHost: a.test\r\n\r\n").up(&["/@@%2fb "]),
+    passes("dot segments are resolved", "GET /x/./y/../../@@ HTTP/1.1\r\nHost: a.test\r\n\r\n")
+        .up(&["get /@@ "])
+        .not_up(&["/x"]),
+    passes("encoded dot segments", "GET /x/%2e%2E/@@ HTTP/1.1\r\nHost: a.test\r\n\r\n")
+        .up(&["get /@@ "])
+        .not_up(&["/x"]),
+    passes("dots above the root", "GET /../../@@ HTTP/1.1\r\nHost: a.test\r\n\r\n")
+        .up(&["get /@@ "]),
+    passes("dots in the query stay", "GET /@@?a=/../b HTTP/1.1\r\nHost: a.test\r\n\r\n")
+        .up(&["get /@@?a=/../b "]),
     passes("double slash stays", "GET /@@//b HTTP/1.1\r\nHost: a.test\r\n\r\n").up(&["/@@//b "]),
     passes("encoded NUL stays encoded", "GET /@@%00 HTTP/1.1\r\nHost: a.test\r\n\r\n")
         .up(&["/@@%00 "]),

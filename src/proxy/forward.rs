@@ -90,8 +90,8 @@ pub async fn answer(
         let whole = cx.whole_deadline();
         let timeout = now + policy.timeout;
         let deadline = *deadline.get_or_insert(whole.map_or(timeout, |at| at.min(timeout)));
-        let begun = begin(cx, &mut outgoing, &tries, (now, deadline), alarm).await?;
-        let mut attempt = match begun {
+        // Not named: what has a name keeps its place in the future beside what it becomes.
+        let mut attempt = match begin(cx, &mut outgoing, &tries, (now, deadline), alarm).await? {
             Begun::Attempt(attempt) => attempt,
             Begun::Again => {
                 now = clock::now();

@@ -61,14 +61,9 @@ async fn answer(
     respond: Respond,
 ) {
     let limits = &seat.listener.plan.limits;
-    let (parts, incoming) = request.into_parts();
-    let read = read_head(&mut scratch.request, &parts, &incoming, (worker, seat));
-    if let Err(error) = read {
-        let error = ProxyError::from(error);
-        worker.counts.borrow_mut().local_reply(error.reason);
-        return send_own(&respond, problem(&error, "", None), parts.method == http::Method::HEAD);
-    }
-    drop(parts);
+    let Some(incoming) = read(request, &mut scratch.request, (worker, seat), &respond) else {
+        return;
+    };
     let mut cx = RequestCx::open(worker, &scratch.request, seat);
     let held = worker.buffers.hold();
     let mut body = StreamBody::new(incoming, &scratch.request, limits.max_body, &respond, held);
@@ -106,7 +101,7 @@ async fn answer(
             let send = limits.send_timeout;
             let patience = Patience { read: read.unwrap_or(send), send };
             let status = scratch.response.status;
-            let down = Down { cx: &mut cx, body: &mut body, attempt, status, alarm, patience };
+            let mut down = Down { cx: &mut cx, body: &mut body, attempt, status, alarm, patience };
             down.send(&respond, head).await;
         }
         Some(Err(error)) => {
@@ -120,6 +115,24 @@ async fn answer(
             send_own(&respond, problem, cx.method == Method::Head);
         }
     }
+}
+
+/// Reads the head of a request and gives what follows it. One that cannot be read was answered.
+fn read(
+    request: Request<RecvStream>,
+    head: &mut RequestHead,
+    (worker, seat): (&Worker, &Seat),
+    respond: &Respond,
+) -> Option<RecvStream> {
+    let (parts, incoming) = request.into_parts();
+    if let Err(error) = read_head(head, &parts, &incoming, (worker, seat)) {
+        let error = ProxyError::from(error);
+        worker.counts.borrow_mut().local_reply(error.reason);
+        let bare = parts.method == http::Method::HEAD;
+        send_own(respond, problem(&error, "", None), bare);
+        return None;
+    }
+    Some(incoming)
 }
 
 fn read_head(
@@ -204,7 +217,7 @@ struct Down<'a, 'b> {
 impl Down<'_, '_> {
     /// Sends all of it. The books are closed just before the last of it is handed over, so that a
     /// client that has it all finds itself counted.
-    async fn send(mut self, respond: &Respond, head: Response<()>) {
+    async fn send(&mut self, respond: &Respond, head: Response<()>) {
         let is_whole = self.attempt.is_complete() && self.attempt.trailers().is_none();
         if is_whole {
             self.finish();

@@ -9,7 +9,7 @@ use std::hash::Hasher as _;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use rustc_hash::FxHasher;
 
-use crate::h1::fields::{Field, Fields};
+use crate::h1::fields::{Field, Fields, Known};
 use crate::h1::write::Section;
 use crate::limits::{MEMO_FIELDS, MEMO_VALUE_BYTES_MAX};
 
@@ -64,9 +64,17 @@ pub struct Remembered<'a> {
     pub memo: &'a Memo,
 }
 
+impl Remembered<'_> {
+    fn add(&mut self, field: &Field<'_>) {
+        if let Some((name, value)) = self.memo.field(field) {
+            self.map.append(name, value);
+        }
+    }
+}
+
 impl Section for Remembered<'_> {
     fn line(&mut self, name: &[u8], value: &[u8]) {
-        self.map.line(name, value);
+        self.add(&Field { name, value, known: Known::of(name), hop: false });
     }
 
     fn once(&mut self, name: &'static str, value: &[u8]) {
@@ -74,11 +82,7 @@ impl Section for Remembered<'_> {
     }
 
     fn lines(&mut self, fields: &Fields, passes: impl FnMut(&Field<'_>) -> bool) {
-        for field in fields.iter().filter(passes) {
-            if let Some((name, value)) = self.memo.field(&field) {
-                self.map.append(name, value);
-            }
-        }
+        fields.iter().filter(passes).for_each(|field| self.add(&field));
     }
 }
 

@@ -18,7 +18,7 @@ use super::memo::Remembered;
 use crate::clock;
 use crate::h1::fields::Known;
 use crate::h1::head::{Framing, HeadError, Method, RequestHead, ResponseHead};
-use crate::h1::write::Section as _;
+use crate::h1::write::{self, Section as _};
 use crate::proxy::alarm::Alarm;
 use crate::proxy::attempt::Attempt;
 use crate::proxy::buffers::Scratch;
@@ -330,15 +330,17 @@ pub fn status_of(status: u16) -> StatusCode {
 fn head_down(cx: &RequestCx, answer: &ResponseHead, is_tls: bool) -> Response<()> {
     let mut response = Response::new(());
     *response.status_mut() = status_of(answer.status);
-    let fields = response.headers_mut();
-    fields.reserve(answer.fields.len() + FIELDS_ADDED);
-    let mut remembered = Remembered { map: fields, memo: &cx.worker.memo };
-    respond::fields_down(cx, answer, is_tls, &mut remembered);
+    let map = response.headers_mut();
+    map.reserve(answer.fields.len() + FIELDS_ADDED);
+    let mut fields = Remembered { map, memo: &cx.worker.memo };
+    respond::fields_down(cx, answer, is_tls, &mut fields);
     let bodiless = cx.method == Method::Head || answer.status == 304;
     match (answer.framing, answer.fields.get(Known::ContentLength)) {
         (_, Some(length)) if bodiless => fields.line(b"content-length", length),
         (Framing::Length(length), _) => {
-            fields.insert(http::header::CONTENT_LENGTH, length.into());
+            let mut digits = Vec::with_capacity(20);
+            write::number(&mut digits, length);
+            fields.line(b"content-length", &digits);
         }
         _ => {}
     }

@@ -7,16 +7,11 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::app::App;
 use crate::control::Author;
 
-/// How nice the control plane is: a tenth of a core is left to it when a worker wants all of it.
-#[cfg(target_os = "linux")]
-const NICE: i32 = 10;
-
 /// Runs the proxy; returns the exit code: 0 after a clean drain, 1 after a forced one or a failure.
 pub fn run(config: &Path) -> u8 {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .thread_name("tidegate-control")
-        .on_thread_start(give_way)
         .enable_all()
         .build();
     let runtime = match runtime {
@@ -29,16 +24,6 @@ pub fn run(config: &Path) -> u8 {
     let code = runtime.block_on(serve(config));
     runtime.shutdown_background();
     code
-}
-
-/// Where both want the same core, the threads of the control plane give way to the workers: compiling a
-/// large file takes tens of milliseconds, which requests would wait for.
-fn give_way() {
-    // Linux gives each thread a priority of its own; elsewhere it would be that of the workers too.
-    #[cfg(target_os = "linux")]
-    if let Err(error) = rustix::process::setpriority_process(Some(rustix::thread::gettid()), NICE) {
-        tracing::debug!(%error, "the control plane keeps its priority");
-    }
 }
 
 async fn serve(config: &Path) -> u8 {

@@ -423,6 +423,7 @@ async fn an_upload_that_nobody_takes_does_not_stop_the_others_of_its_connection(
         assert_eq!(answer.expect("room for others").unwrap().status(), 200);
     }
     drop(stuck_upload);
+    rig.until("it is over", || async { in_flight(&rig).await == 0.0 }).await;
     rig.finish().await;
 }
 

@@ -68,7 +68,7 @@ const ONCE: RangeInclusive<u32> = 1..=1;
 const TWICE: RangeInclusive<u32> = 2..=2;
 /// A stream that was not looked at is begun anew three times for nothing, and retried once.
 const ANEW: RangeInclusive<u32> = 5..=5;
-/// Whether the connection was of use before it ended is a race.
+/// Which of two came first is a race: the fault, or what a second try depends on.
 const BY_CHANCE: RangeInclusive<u32> = 1..=5;
 
 /// HTTP/1.1, in clear text and by TLS.
@@ -103,8 +103,9 @@ const HTTP2: &[Cell] = &[
     (MidRequest, Stall, Status(504), ONCE, ONCE),
     (MidRequest, Garbage, Status(502), TWICE, ONCE),
     (MidRequest, ResetStream, Status(502), TWICE, ONCE),
-    (MidRequest, RefuseStream, Status(502), ANEW, ONCE),
-    (MidRequest, GoAway, Status(502), ANEW, ONCE),
+    // Whether anything of a body was taken by then is a race; nothing of it, and it is begun anew.
+    (MidRequest, RefuseStream, Status(502), ANEW, BY_CHANCE),
+    (MidRequest, GoAway, Status(502), ANEW, BY_CHANCE),
     (BeforeHead, Close, Status(502), TWICE, ONCE),
     (BeforeHead, Reset, Status(502), TWICE, ONCE),
     (BeforeHead, Stall, Status(504), ONCE, ONCE),

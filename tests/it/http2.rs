@@ -428,6 +428,20 @@ async fn an_upload_that_nobody_takes_does_not_stop_the_others_of_its_connection(
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_upload_does_not_stand_in_its_own_way() {
+    let builder = Rig::build().version("blue", says("blue")).server("max_buffered = \"128KiB\"");
+    let rig = tls(builder).start().await;
+    let client = connect(&rig).await;
+    for _ in 0..3 {
+        let (feed, body) = fed();
+        feed.data(&"x".repeat(64 * 1024));
+        drop(feed);
+        assert_eq!(client.begin("POST", "/", &[], body).await.unwrap().status(), 200);
+    }
+    rig.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_connection_that_went_silent_is_not_asked_again() {
     let upstream = H2Version::start(None);
     let rig = tls(Rig::build().at("blue", upstream.address)).service("timeout = \"1s\"");

@@ -50,7 +50,7 @@ impl<'a> StreamBody<'a> {
         head: &RequestHead,
         max: Option<u64>,
         respond: &'a RefCell<SendResponse<Bytes>>,
-        mut held: Held,
+        held: Held,
     ) -> Self {
         let declared = match head.framing {
             Framing::Length(length) => Some(length),
@@ -58,9 +58,6 @@ impl<'a> StreamBody<'a> {
         };
         // What follows a websocket's head is no body.
         let is_empty = incoming.is_end_stream() || head.websocket;
-        let window = u64::from(H2_STREAM_WINDOW_BYTES);
-        let ahead = if is_empty { 0 } else { declared.map_or(window, |length| length.min(window)) };
-        held.set(ahead as usize);
         Self {
             incoming,
             respond,
@@ -78,6 +75,12 @@ impl<'a> StreamBody<'a> {
     /// What comes after the head, for a tunnel.
     pub fn into_incoming(self) -> RecvStream {
         self.incoming
+    }
+
+    /// Bytes that the client may have sent ahead: as much as the window lets it, or all of the body.
+    fn ahead(&self) -> usize {
+        let window = u64::from(H2_STREAM_WINDOW_BYTES);
+        self.declared.map_or(window, |length| length.min(window)) as usize
     }
 
     /// Whether what is there may be given on. The last piece of a declared length waits for the end:
@@ -117,10 +120,14 @@ impl BodySource for StreamBody<'_> {
                 return Poll::Ready(Ok(Progress::Data));
             }
             match self.state {
-                State::Data => match ready!(self.incoming.poll_data(cx)) {
-                    Some(data) => self.take(data.map_err(gone)?)?,
-                    None => self.state = State::Trailers,
-                },
+                State::Data => {
+                    // From here on, and not before: what asks to be let in must not stand in its own way.
+                    self.held.set(self.ahead());
+                    match ready!(self.incoming.poll_data(cx)) {
+                        Some(data) => self.take(data.map_err(gone)?)?,
+                        None => self.state = State::Trailers,
+                    }
+                }
                 State::Trailers => {
                     let trailers = ready!(self.incoming.poll_trailers(cx)).map_err(gone)?;
                     for (name, value) in trailers.iter().flatten() {

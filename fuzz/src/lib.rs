@@ -98,12 +98,22 @@ fn decode(input: &[u8], piece: usize) -> Body {
                 data.extend_from_slice(&input[at + step.data.start..at + step.data.end]);
                 at += step.consumed;
                 if decoder.is_done() || (step.consumed == 0 && end == input.len()) {
-                    return (data, at, decoder.trailers().clone(), Ok(decoder.is_done()));
+                    return (
+                        data,
+                        at,
+                        decoder.trailers().cloned().unwrap_or_default(),
+                        Ok(decoder.is_done()),
+                    );
                 }
                 if step.consumed == 0 || at == end {
                     end = (end + piece).min(input.len());
                     if at == end {
-                        return (data, at, decoder.trailers().clone(), Ok(false));
+                        return (
+                            data,
+                            at,
+                            decoder.trailers().cloned().unwrap_or_default(),
+                            Ok(false),
+                        );
                     }
                 }
             }
@@ -159,7 +169,7 @@ pub fn h2_to_h1(data: &[u8]) {
     write::request_line(&mut out, head.method_text(), head.path(), head.query());
     write::field(&mut out, b"host", head.authority().as_bytes());
     head.fields.write(&mut out, |field| {
-        !field.hop && !["content-length", "expect"].iter().any(|own| own.as_bytes() == field.name)
+        !field.hop && !["content-length", "expect"].iter().any(|own| own.as_bytes() == field.name())
     });
     write::framing(&mut out, head.framing);
     write::end(&mut out);

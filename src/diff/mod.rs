@@ -219,9 +219,9 @@ fn agree_by_line(primary: &Fields, shadow: &Fields, rules: &Rules) -> bool {
     let mut shadow = shadow.iter().filter(|field| !field.hop);
     let same = primary.iter().filter(|field| !field.hop).all(|left| {
         let Some(right) = shadow.next() else { return false };
-        left.name.eq_ignore_ascii_case(right.name)
-            && (left.value == right.value
-                || rules.ignores_header(&String::from_utf8_lossy(left.name).to_ascii_lowercase()))
+        left.name().eq_ignore_ascii_case(right.name())
+            && (left.value() == right.value()
+                || rules.ignores_header(&String::from_utf8_lossy(left.name()).to_ascii_lowercase()))
     });
     same && shadow.next().is_none()
 }
@@ -235,7 +235,7 @@ fn compare_fields(primary: &Fields, shadow: &Fields, rules: &Rules, found: &mut 
         .iter()
         .chain(shadow.iter())
         .filter(|field| !field.hop)
-        .map(|field| String::from_utf8_lossy(field.name).to_ascii_lowercase())
+        .map(|field| String::from_utf8_lossy(field.name()).to_ascii_lowercase())
         .filter(|name| !rules.ignores_header(name))
         .collect();
     for name in names {
@@ -249,11 +249,11 @@ fn compare_fields(primary: &Fields, shadow: &Fields, rules: &Rules, found: &mut 
 
 fn values_of(fields: &Fields, name: &str) -> Vec<Vec<u8>> {
     let ours = fields.iter().filter(|field| {
-        !field.hop && String::from_utf8_lossy(field.name).eq_ignore_ascii_case(name)
+        !field.hop && String::from_utf8_lossy(field.name()).eq_ignore_ascii_case(name)
     });
     ours.map(|field| match field.known {
-        Known::SetCookie => cookie_shape(field.value),
-        _ => field.value.to_vec(),
+        Known::SetCookie => cookie_shape(field.value()),
+        _ => field.value().to_vec(),
     })
     .collect()
 }

@@ -96,9 +96,15 @@ pub struct Decoder {
     state: State,
     /// Bytes of extensions that no data has outweighed yet.
     extension_debt: usize,
-    /// The trailer section as far as it has come.
-    trailer_bytes: Vec<u8>,
-    trailers: Fields,
+    /// Made when a trailer section begins: few bodies have one.
+    trailers: Option<Box<Trailers>>,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Trailers {
+    /// The section as far as it has come.
+    bytes: Vec<u8>,
+    fields: Fields,
 }
 
 impl Decoder {
@@ -110,7 +116,7 @@ impl Decoder {
             Framing::Chunked => State::Size { size: 0, digits: 0 },
             Framing::UntilClose => State::UntilClose,
         };
-        Self { state, extension_debt: 0, trailer_bytes: Vec::new(), trailers: Fields::default() }
+        Self { state, extension_debt: 0, trailers: None }
     }
 
     /// Takes as much of `input` as leads to one run of data, with the framing around it.
@@ -162,9 +168,10 @@ impl Decoder {
         }
     }
 
-    /// The trailers that may be passed on; complete when the body is.
-    pub fn trailers(&self) -> &Fields {
-        &self.trailers
+    /// The trailers that may be passed on, if there are any; complete when the body is.
+    pub fn trailers(&self) -> Option<&Fields> {
+        let fields = self.trailers.as_ref().map(|trailers| &trailers.fields);
+        fields.filter(|fields| !fields.is_empty())
     }
 
     fn decode_chunks(&mut self, input: &[u8]) -> Result<Step, BodyError> {
@@ -245,11 +252,12 @@ impl Decoder {
     }
 
     fn after_in_trailers(&mut self, byte: u8) -> Result<State, BodyError> {
-        if self.trailer_bytes.len() == TRAILER_BYTES_MAX {
+        let trailers = self.trailers.get_or_insert_default();
+        if trailers.bytes.len() == TRAILER_BYTES_MAX {
             return Err(BodyError::TrailerTooLarge);
         }
-        self.trailer_bytes.push(byte);
-        let bytes = self.trailer_bytes.as_slice();
+        trailers.bytes.push(byte);
+        let bytes = trailers.bytes.as_slice();
         let after_cr = bytes[..bytes.len() - 1].ends_with(b"\r");
         if after_cr != (byte == b'\n') {
             return Err(BodyError::Trailer);
@@ -258,21 +266,23 @@ impl Decoder {
             return Ok(State::Done);
         }
         if bytes.ends_with(b"\r\n\r\n") {
-            self.read_trailers()?;
+            trailers.read()?;
             return Ok(State::Done);
         }
         Ok(State::Trailers)
     }
+}
 
-    fn read_trailers(&mut self) -> Result<(), BodyError> {
+impl Trailers {
+    fn read(&mut self) -> Result<(), BodyError> {
         let mut room = [httparse::EMPTY_HEADER; TRAILER_FIELDS_MAX];
-        let parsed = match httparse::parse_headers(&self.trailer_bytes, &mut room) {
+        let parsed = match httparse::parse_headers(&self.bytes, &mut room) {
             Ok(httparse::Status::Complete((_, parsed))) => parsed,
             Err(httparse::Error::TooManyHeaders) => return Err(BodyError::TrailerTooLarge),
             Ok(httparse::Status::Partial) | Err(_) => return Err(BodyError::Trailer),
         };
         for field in parsed.iter().filter(|field| may_be_trailer(field.name.as_bytes())) {
-            self.trailers.push(field.name.as_bytes(), field.value);
+            self.fields.push(field.name.as_bytes(), field.value);
         }
         Ok(())
     }
@@ -361,8 +371,8 @@ impl Encoder {
             Self::Chunked { open: false } => {
                 out.extend_from_slice(b"0\r\n");
                 for field in trailers.into_iter().flat_map(Fields::iter) {
-                    if !field.hop && may_be_trailer(field.name) {
-                        write::field(out, field.name, field.value);
+                    if !field.hop && may_be_trailer(field.name()) {
+                        write::field(out, field.name(), field.value());
                     }
                 }
                 write::end(out);

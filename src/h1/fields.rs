@@ -1,7 +1,5 @@
 //! Header and trailer fields: owned bytes with ranges into them, classified once when they enter.
 
-use std::ops::Range;
-
 /// The fields the proxy itself acts on. Everything else is [`Known::Other`] and is only passed on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
@@ -36,6 +34,8 @@ pub enum Known {
     XForwardedHost,
     XForwardedProto,
     XRequestId,
+    XTidegateShadow,
+    XTidegateVersion,
 }
 
 impl Known {
@@ -68,11 +68,15 @@ impl Known {
             (16, b'c') => (is(name, b"content-encoding"), Self::ContentEncoding),
             (16, b'p') => (is(name, b"proxy-connection"), Self::ProxyConnection),
             (16, b'x') => (is(name, b"x-forwarded-host"), Self::XForwardedHost),
+            (17, b'x') if name[2] | 0x20 == b't' => {
+                (is(name, b"x-tidegate-shadow"), Self::XTidegateShadow)
+            }
             (17, b't') => (is(name, b"transfer-encoding"), Self::TransferEncoding),
             (17, b'x') => (is(name, b"x-forwarded-proto"), Self::XForwardedProto),
             (18, b'p') => (is(name, b"proxy-authenticate"), Self::ProxyAuthenticate),
-            (23, b'x') => (is(name, b"x-forwarded-client-cert"), Self::XForwardedClientCert),
+            (18, b'x') => (is(name, b"x-tidegate-version"), Self::XTidegateVersion),
             (19, b'p') => (is(name, b"proxy-authorization"), Self::ProxyAuthorization),
+            (23, b'x') => (is(name, b"x-forwarded-client-cert"), Self::XForwardedClientCert),
             _ => return Self::Other,
         };
         if is_it { known } else { Self::Other }
@@ -112,8 +116,18 @@ impl Known {
         )
     }
 
-    fn bit(self) -> u32 {
+    const fn bit(self) -> u32 {
         1 << self as u8
+    }
+
+    /// A set of kinds, for [`Fields::of_kinds`].
+    pub(super) const fn set(kinds: &[Self]) -> u32 {
+        let (mut set, mut at) = (0, 0);
+        while at < kinds.len() {
+            set |= kinds[at].bit();
+            at += 1;
+        }
+        set
     }
 
     /// Whether the value must not be shown.
@@ -155,48 +169,63 @@ impl ConnectionOption {
     }
 }
 
-/// Where a field lies in the bytes of its section.
+/// Where a field lies in the bytes of its section. Small: every request goes over dozens of them.
 #[derive(Debug, Clone, Copy)]
 struct Entry {
-    name_start: usize,
-    name_len: usize,
-    value_start: usize,
-    value_len: usize,
+    name: Span,
+    value: Span,
     known: Known,
     hop: bool,
 }
 
+/// A part of the bytes of a section, which are fewer than four GiB by far.
+#[derive(Debug, Clone, Copy)]
+struct Span {
+    start: u32,
+    end: u32,
+}
+
+impl Span {
+    fn new(start: usize, len: usize) -> Self {
+        Self { start: start as u32, end: (start + len) as u32 }
+    }
+
+    fn of(self, bytes: &[u8]) -> &[u8] {
+        &bytes[self.start as usize..self.end as usize]
+    }
+}
+
 impl Entry {
-    fn name<'a>(&self, bytes: &'a [u8]) -> &'a [u8] {
-        &bytes[self.name_start..self.name_start + self.name_len]
-    }
-
-    fn value<'a>(&self, bytes: &'a [u8]) -> &'a [u8] {
-        &bytes[self.value_start..self.value_start + self.value_len]
-    }
-
     /// Where the field stands as `name: value` and CR LF, if it does.
-    fn line(&self, bytes: &[u8]) -> Option<Range<usize>> {
-        let name_end = self.name_start + self.name_len;
-        let value_end = self.value_start + self.value_len;
-        let as_written = self.value_start == name_end + 2
-            && bytes[name_end..self.value_start] == *b": "
-            && bytes[value_end..].starts_with(b"\r\n");
-        as_written.then_some(self.name_start..value_end + 2)
+    fn line(&self, bytes: &[u8]) -> Option<Span> {
+        let between = Span { start: self.name.end, end: self.value.start };
+        let behind = bytes.get(self.value.end as usize..)?;
+        let as_written = between.of(bytes) == b": " && behind.starts_with(b"\r\n");
+        as_written.then_some(Span { start: self.name.start, end: self.value.end + 2 })
     }
 }
 
 /// One field as it is read.
 #[derive(Debug, Clone, Copy)]
 pub struct Field<'a> {
-    /// The name as it was sent.
-    pub name: &'a [u8],
-    /// The value without surrounding white space.
-    pub value: &'a [u8],
+    bytes: &'a [u8],
+    entry: &'a Entry,
     /// Which field it is, if it is one the proxy acts on.
     pub known: Known,
     /// Whether it stops here: hop-by-hop by its name or nominated by `Connection`.
     pub hop: bool,
+}
+
+impl<'a> Field<'a> {
+    /// The name as it was sent.
+    pub fn name(&self) -> &'a [u8] {
+        self.entry.name.of(self.bytes)
+    }
+
+    /// The value without surrounding white space.
+    pub fn value(&self) -> &'a [u8] {
+        self.entry.value.of(self.bytes)
+    }
 }
 
 /// A section of fields in the order they came. Owns its bytes; made to be cleared and used again.
@@ -227,10 +256,8 @@ impl Fields {
         let value_start = self.bytes.len();
         self.bytes.extend_from_slice(value);
         self.entries.push(Entry {
-            name_start,
-            name_len: name.len(),
-            value_start,
-            value_len: value.len(),
+            name: Span::new(name_start, name.len()),
+            value: Span::new(value_start, value.len()),
             known,
             hop: known.is_hop_by_hop(),
         });
@@ -240,18 +267,16 @@ impl Fields {
     ///
     /// Names and values must be parts of `block`.
     pub(super) fn push_block(&mut self, block: &[u8], parsed: &[httparse::Header<'_>]) {
-        let origin = block.as_ptr() as usize;
         let base = self.bytes.len();
+        let at = |part: &[u8]| base + (part.as_ptr() as usize - block.as_ptr() as usize);
         self.bytes.extend_from_slice(block);
         let kinds = &mut self.kinds;
         self.entries.extend(parsed.iter().map(|field| {
             let known = Known::of(field.name.as_bytes());
             *kinds |= known.bit();
             Entry {
-                name_start: base + (field.name.as_ptr() as usize - origin),
-                name_len: field.name.len(),
-                value_start: base + (field.value.as_ptr() as usize - origin),
-                value_len: field.value.len(),
+                name: Span::new(at(field.name.as_bytes()), field.name.len()),
+                value: Span::new(at(field.value), field.value.len()),
                 known,
                 hop: known.is_hop_by_hop(),
             }
@@ -262,13 +287,12 @@ impl Fields {
     pub(super) fn set(&mut self, name: &[u8], value: &[u8]) {
         let known = Known::of(name);
         let same = |entry: &&mut Entry| {
-            entry.known == known && entry.name(&self.bytes).eq_ignore_ascii_case(name)
+            entry.known == known && entry.name.of(&self.bytes).eq_ignore_ascii_case(name)
         };
         let Some(entry) = self.entries.iter_mut().find(same) else {
             return self.push(name, value);
         };
-        entry.value_start = self.bytes.len();
-        entry.value_len = value.len();
+        entry.value = Span::new(self.bytes.len(), value.len());
         self.bytes.extend_from_slice(value);
     }
 
@@ -289,12 +313,11 @@ impl Fields {
                 if self.bytes.len() > start {
                     self.bytes.extend_from_slice(separator);
                 }
-                let value = entry.value_start..entry.value_start + entry.value_len;
-                self.bytes.extend_from_within(value);
+                let Span { start, end } = entry.value;
+                self.bytes.extend_from_within(start as usize..end as usize);
             }
         }
-        self.entries[first].value_start = start;
-        self.entries[first].value_len = self.bytes.len() - start;
+        self.entries[first].value = Span::new(start, self.bytes.len() - start);
         self.keep_first(known);
     }
 
@@ -313,56 +336,51 @@ impl Fields {
             }
             let bytes = &self.bytes;
             let connection = self.entries[index];
-            for token in list(connection.value(bytes)) {
+            for token in list(connection.value.of(bytes)) {
                 if ConnectionOption::of(token) != ConnectionOption::Field {
                     continue;
                 }
                 for entry in &mut self.entries {
-                    let named = entry.name(bytes).eq_ignore_ascii_case(token);
+                    let named = entry.name.of(bytes).eq_ignore_ascii_case(token);
                     entry.hop |= named && !entry.known.is_kept_when_nominated();
                 }
             }
         }
     }
 
-    /// The fields of a known kind, in order.
-    pub(super) fn notable(&self) -> impl Iterator<Item = (Known, &[u8])> {
-        let notable = self.entries.iter().filter(|entry| entry.known != Known::Other);
-        notable.map(|entry| (entry.known, entry.value(&self.bytes)))
+    /// The fields of these kinds, in order; see [`Known::set`].
+    pub(super) fn of_kinds(&self, kinds: u32) -> impl Iterator<Item = (Known, &[u8])> {
+        let entries = if self.kinds & kinds == 0 { &[][..] } else { &self.entries[..] };
+        let entries = entries.iter().filter(move |entry| entry.known.bit() & kinds != 0);
+        entries.map(|entry| (entry.known, entry.value.of(&self.bytes)))
     }
 
     /// All fields in order.
     pub fn iter(&self) -> impl Iterator<Item = Field<'_>> {
-        self.entries.iter().map(|entry| Field {
-            name: entry.name(&self.bytes),
-            value: entry.value(&self.bytes),
-            known: entry.known,
-            hop: entry.hop,
-        })
+        let bytes = self.bytes.as_slice();
+        let entries = self.entries.iter();
+        entries.map(move |entry| Field { bytes, entry, known: entry.known, hop: entry.hop })
     }
 
     /// Writes the fields that `passes` lets through as lines. Neighbours that stand in the bytes as
     /// they would be written go in one piece.
     pub fn write(&self, out: &mut Vec<u8>, mut passes: impl FnMut(&Field<'_>) -> bool) {
-        let mut run = 0..0;
-        for (entry, field) in self.entries.iter().zip(self.iter()) {
-            if !passes(&field) {
+        let mut run = Span { start: 0, end: 0 };
+        for field in self.iter().filter(|field| passes(field)) {
+            let line = field.entry.line(&self.bytes);
+            if let Some(line) = line
+                && line.start == run.end
+            {
+                run.end = line.end;
                 continue;
             }
-            match entry.line(&self.bytes) {
-                Some(line) if line.start == run.end => run.end = line.end,
-                Some(line) => {
-                    out.extend_from_slice(&self.bytes[run]);
-                    run = line;
-                }
-                None => {
-                    out.extend_from_slice(&self.bytes[run]);
-                    run = 0..0;
-                    super::write::field(out, field.name, field.value);
-                }
+            out.extend_from_slice(run.of(&self.bytes));
+            run = line.unwrap_or(Span { start: 0, end: 0 });
+            if line.is_none() {
+                super::write::field(out, field.name(), field.value());
             }
         }
-        out.extend_from_slice(&self.bytes[run]);
+        out.extend_from_slice(run.of(&self.bytes));
     }
 
     /// The first value of a known field.
@@ -371,26 +389,26 @@ impl Fields {
             return None;
         }
         let entry = self.entries.iter().find(|entry| entry.known == known)?;
-        Some(entry.value(&self.bytes))
+        Some(entry.value.of(&self.bytes))
     }
 
     /// Every value of a known field, in order.
     pub fn all(&self, known: Known) -> impl Iterator<Item = &[u8]> {
         let entries = if self.kinds & known.bit() == 0 { &[][..] } else { &self.entries[..] };
         let entries = entries.iter().filter(move |entry| entry.known == known);
-        entries.map(|entry| entry.value(&self.bytes))
+        entries.map(|entry| entry.value.of(&self.bytes))
     }
 
     /// The first value of the field with this name, whatever its case.
     pub fn find(&self, name: &str) -> Option<&[u8]> {
-        let same = |field: &Field<'_>| field.name.eq_ignore_ascii_case(name.as_bytes());
-        self.iter().find(same).map(|field| field.value)
+        let same = |field: &Field<'_>| field.name().eq_ignore_ascii_case(name.as_bytes());
+        self.iter().find(same).map(|field| field.value())
     }
 
     /// Every value of the fields with this name, whatever its case.
     pub fn find_all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
-        let same = move |field: &Field<'a>| field.name.eq_ignore_ascii_case(name.as_bytes());
-        self.iter().filter(same).map(|field| field.value)
+        let same = move |field: &Field<'a>| field.name().eq_ignore_ascii_case(name.as_bytes());
+        self.iter().filter(same).map(|field| field.value())
     }
 
     /// How many fields there are.
@@ -410,7 +428,9 @@ impl PartialEq for Fields {
         let pair = |field: Field<'_>| (field.hop, field.known);
         self.len() == other.len()
             && self.iter().zip(other.iter()).all(|(left, right)| {
-                left.name == right.name && left.value == right.value && pair(left) == pair(right)
+                left.name() == right.name()
+                    && left.value() == right.value()
+                    && pair(left) == pair(right)
             })
     }
 }
@@ -423,11 +443,11 @@ impl std::fmt::Debug for Fields {
         formatter
             .debug_list()
             .entries(self.iter().map(|field| {
-                let name = String::from_utf8_lossy(field.name).into_owned();
+                let name = String::from_utf8_lossy(field.name()).into_owned();
                 if field.known.is_secret() {
-                    format!("{name}: ({} bytes)", field.value.len())
+                    format!("{name}: ({} bytes)", field.value().len())
                 } else {
-                    format!("{name}: {}", String::from_utf8_lossy(field.value))
+                    format!("{name}: {}", String::from_utf8_lossy(field.value()))
                 }
             }))
             .finish()

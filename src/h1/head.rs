@@ -293,6 +293,17 @@ pub(super) struct Facts {
 }
 
 impl Facts {
+    /// The fields that facts are read off.
+    const KINDS: u32 = Known::set(&[
+        Known::Connection,
+        Known::ContentLength,
+        Known::Expect,
+        Known::Host,
+        Known::Te,
+        Known::TransferEncoding,
+        Known::Upgrade,
+    ]);
+
     /// Reads the facts off the fields of a message of HTTP/1.0 or HTTP/1.1.
     ///
     /// Refused are lengths that are no number or disagree, any transfer coding that is not exactly
@@ -301,7 +312,7 @@ impl Facts {
         let mut facts = Self::default();
         let (mut connection_upgrade, mut upgrade_websocket) = (false, false);
         let mut transfer_encodings = 0;
-        for (known, value) in fields.notable() {
+        for (known, value) in fields.of_kinds(Self::KINDS) {
             let has = |option: &[u8]| list(value).any(|one| one.eq_ignore_ascii_case(option));
             match known {
                 Known::ContentLength => facts.add_content_length(value)?,

@@ -328,12 +328,12 @@ impl RequestHead {
     fn check_fields_h2(&mut self) -> Result<(), HeadError> {
         let mut bytes = self.path_and_query.len() + self.authority.len();
         for field in self.fields.iter() {
-            bytes += field.name.len() + field.value.len();
+            bytes += field.name().len() + field.value().len();
             let in_token = |byte: &u8| fields::is_token_byte(*byte) && !byte.is_ascii_uppercase();
-            if field.name.is_empty() || !field.name.iter().all(in_token) {
+            if field.name().is_empty() || !field.name().iter().all(in_token) {
                 return Err(HeadError::Bad("field_name"));
             }
-            if !fields::is_value(field.value) {
+            if !fields::is_value(field.value()) {
                 return Err(HeadError::Bad("field_value"));
             }
             match field.known {
@@ -342,7 +342,7 @@ impl RequestHead {
                 | Known::ProxyConnection
                 | Known::TransferEncoding
                 | Known::Upgrade => return Err(HeadError::Bad("connection_specific_field")),
-                Known::Te if field.value.eq_ignore_ascii_case(b"trailers") => {
+                Known::Te if field.value().eq_ignore_ascii_case(b"trailers") => {
                     self.te_trailers = true;
                 }
                 Known::Te => return Err(HeadError::Bad("te_in_http2")),

@@ -2,13 +2,11 @@
 
 use std::net::IpAddr;
 
-use super::VERSION_FIELD;
 use crate::h1::fields::{Field, Fields, Known};
 use crate::h1::head::{Framing, RequestHead};
 use crate::h1::write;
 use crate::route::matcher::RequestView;
 use crate::route::{Action, FieldEdits, Found, PathEdit};
-use crate::shadow::MARK;
 use crate::snapshot::EdgePolicy;
 
 impl<'a> From<&'a RequestHead> for RequestView<'a> {
@@ -90,7 +88,7 @@ pub fn upstream_head(
     }
     let trusted = is_trusted(arrival.edge, arrival.peer);
     head.fields.write(out, |field| {
-        !field.hop && passes_up(field, &arrival, trusted) && !edits.drops(field.name)
+        !field.hop && passes_up(field, &arrival, trusted) && !edits.drops(field.name())
     });
     forwarded(out, arrival, head, trusted, edits);
     // gRPC servers refuse a client that cannot take trailers.
@@ -121,13 +119,11 @@ fn passes_up(field: &Field<'_>, arrival: &Arrival<'_>, trusted: bool) -> bool {
         Known::XRequestId => false,
         Known::Forwarded => trusted && !arrival.edge.forwarded,
         Known::XForwardedClientCert => trusted && arrival.client_cert.is_none(),
-        Known::Traceparent => is_traceparent(field.value),
-        // A client that could mark its request as a copy would have it served for nobody. Which
-        // version a request goes to is for this proxy to say.
-        Known::Other => {
-            (trusted || !field.name.eq_ignore_ascii_case(MARK.as_bytes()))
-                && !field.name.eq_ignore_ascii_case(VERSION_FIELD.as_bytes())
-        }
+        Known::Traceparent => is_traceparent(field.value()),
+        // A client that could mark its request as a copy would have it served for nobody.
+        Known::XTidegateShadow => trusted,
+        // Which version a request goes to is for this proxy to say.
+        Known::XTidegateVersion => false,
         _ => true,
     }
 }

@@ -224,7 +224,7 @@ impl BodySource for ClientBody<'_> {
     }
 
     fn trailers(&self) -> Option<&Fields> {
-        Some(self.upload.decoder.trailers()).filter(|fields| !fields.is_empty())
+        self.upload.decoder.trailers()
     }
 
     fn interim(&mut self, head: &ResponseHead) {

@@ -16,7 +16,7 @@ use super::context::RequestCx;
 use super::error::{ClientFault, ProxyError, Reason, Refusal};
 use super::forward::{self, Outgoing};
 use super::listener::Seat;
-use super::respond::{self, Patience};
+use super::respond::{self, Down, Patience};
 use super::worker::Worker;
 use super::{Decision, reply, tunnel};
 use crate::clock;
@@ -156,7 +156,7 @@ impl Connection {
 
     /// Serves one request from its head to the last byte of its answer.
     async fn exchange(&mut self, scratch: &mut Scratch) -> After {
-        let Scratch { request, response, out } = scratch;
+        let Scratch { request, response, attempt, out } = scratch;
         let seat = self.seat.clone();
         let listener = &seat.listener;
         let mut cx = RequestCx::open(&self.worker, request, &seat);
@@ -171,12 +171,12 @@ impl Connection {
                 return self.after(&upload, request.keep_alive);
             }
             Ok(Decision::Forward { bytes, framing }) => {
-                let outgoing = Outgoing::new(request, bytes, framing, limits.body_timeout);
-                self.forward(&mut cx, outgoing, &mut upload, response).await
+                let mut outgoing = Outgoing::new(request, bytes, framing, limits.body_timeout);
+                self.forward(&mut cx, &mut outgoing, &mut upload, (attempt, response)).await
             }
             Err(error) => Err(error),
         };
-        let mut attempt = match answered {
+        let attempt = match answered {
             Ok(attempt) => attempt,
             Err(error) => {
                 let keep = request.keep_alive;
@@ -184,7 +184,9 @@ impl Connection {
             }
         };
         if response.status == 101 {
-            Box::pin(tunnel::run(cx, &mut self.client, attempt, response, out)).await;
+            if let Some(attempt) = scratch.attempt.take() {
+                Box::pin(tunnel::run(cx, &mut self.client, attempt, response, out)).await;
+            }
             return After::Close;
         }
         let framing = respond::framing_down(response, request.version);
@@ -196,31 +198,19 @@ impl Connection {
         let patience = Patience {
             read: cx.service().map_or(limits.send_timeout, |s| s.plan.policy.read_timeout),
             send: limits.send_timeout,
+            whole: cx.whole_deadline(),
         };
         let framing = if request.method == Method::Head { Framing::None } else { framing };
-        let whole = cx.whole_deadline();
-        let carried = {
-            // Pinned here: each of the two ways of waiting would hold it once more.
-            let mut carried = std::pin::pin!(respond::carry(
-                &mut cx,
-                &mut self.client,
-                &mut upload,
-                &mut attempt,
-                &mut self.alarm,
-                out,
-                (response.status, framing),
-                patience,
-            ));
-            match whole {
-                None => carried.as_mut().await,
-                Some(at) => {
-                    let overdue = |_| Err(ClientFault::Overdue.into());
-                    let waited = tokio::time::timeout_at(at.into(), carried.as_mut()).await;
-                    waited.unwrap_or_else(overdue)
-                }
-            }
+        let mut down = Down {
+            cx: &mut cx,
+            client: &mut self.client,
+            upload: &mut upload,
+            attempt,
+            alarm: &mut self.alarm,
+            out,
+            patience,
         };
-        match carried {
+        match down.carry(response.status, framing).await {
             Ok(()) => {
                 attempt.finish(cx.ended());
                 self.after(&upload, keep)
@@ -232,17 +222,17 @@ impl Connection {
         }
     }
 
-    async fn forward(
+    async fn forward<'a>(
         &mut self,
         cx: &mut RequestCx,
-        outgoing: Outgoing<'_>,
+        outgoing: &mut Outgoing<'_>,
         upload: &mut Upload,
-        response: &mut ResponseHead,
-    ) -> Result<Attempt, ProxyError> {
+        into: (&'a mut Option<Attempt>, &mut ResponseHead),
+    ) -> Result<&'a mut Attempt, ProxyError> {
         let worker = self.worker.clone();
         let mut body = ClientBody { client: &mut self.client, upload, buffers: &worker.buffers };
         let mut body = cx.tap.tee(&mut body);
-        let answered = forward::answer(cx, outgoing, &mut body, response, &mut self.alarm).await;
+        let answered = forward::answer(cx, outgoing, &mut body, into, &mut self.alarm).await;
         let patience = self.seat.listener.plan.limits.send_timeout;
         let mut deadline = None;
         let told = poll_fn(|task| {

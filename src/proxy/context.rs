@@ -6,6 +6,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::time::Instant;
 
+use uuid::fmt::Hyphenated;
+
 use super::admit;
 use super::counters::{Counts, Trial};
 use super::error::{Fault, ProxyError, Reason};
@@ -33,8 +35,8 @@ pub struct RequestCx {
     pub lease: Lease,
     pub arrived: Instant,
     pub client: IpAddr,
-    /// The ends of its connection: the client's, or its proxy's, and the listener's.
-    pub ends: (SocketAddr, SocketAddr),
+    /// The connection that it came by.
+    seat: Rc<Seat>,
     pub request_id: RequestId,
     pub method: Method,
     pub route: Option<usize>,
@@ -86,7 +88,7 @@ pub struct Assigned {
 
 impl RequestCx {
     /// Opens the books of a request that has just been read.
-    pub fn open(worker: &Rc<Worker>, head: &RequestHead, seat: &Seat) -> Self {
+    pub fn open(worker: &Rc<Worker>, head: &RequestHead, seat: &Rc<Seat>) -> Self {
         let arrived = clock::now();
         let lease = worker.lease();
         let edge = &lease.snapshot.edge;
@@ -108,7 +110,7 @@ impl RequestCx {
             lease,
             arrived,
             client,
-            ends: (seat.peer, listener.address),
+            seat: seat.clone(),
             request_id: kept.unwrap_or_else(|| RequestId::new(worker, arrived)),
             method: head.method,
             route: None,
@@ -192,7 +194,7 @@ impl RequestCx {
 
     /// What a connection made for this request begins with: who the client is.
     pub fn proxy_header(&self, version: ProxyVersion) -> Vec<u8> {
-        let (peer, listener) = self.ends;
+        let (peer, listener) = (self.seat.peer, self.seat.listener.plan.address);
         // An address that a proxy told of has no port that is known.
         let port = if peer.ip().to_canonical() == self.client { peer.port() } else { 0 };
         proxy_header::write(version, Some((SocketAddr::new(self.client, port), listener)))
@@ -301,11 +303,11 @@ impl Drop for RequestCx {
     }
 }
 
-/// The id of a request, kept in place.
-#[derive(Debug, Clone, Copy)]
-pub struct RequestId {
-    bytes: [u8; REQUEST_ID_BYTES_MAX],
-    len: u8,
+/// The id of a request: most are made here and have one length.
+#[derive(Debug)]
+pub enum RequestId {
+    Made([u8; Hyphenated::LENGTH]),
+    Kept(Box<[u8]>),
 }
 
 impl RequestId {
@@ -315,9 +317,7 @@ impl RequestId {
         if value.is_empty() || value.len() > REQUEST_ID_BYTES_MAX || !value.iter().all(sane) {
             return None;
         }
-        let mut bytes = [0; REQUEST_ID_BYTES_MAX];
-        bytes[..value.len()].copy_from_slice(value);
-        Some(Self { bytes, len: value.len() as u8 })
+        Some(Self::Kept(value.into()))
     }
 
     /// A new UUIDv7, from the worker's own random numbers.
@@ -326,14 +326,17 @@ impl RequestId {
         worker.fill_random(&mut random);
         let millis = clock::wall_at(at).as_millis() as u64;
         let id = uuid::Builder::from_unix_timestamp_millis(millis, &random).into_uuid();
-        let mut bytes = [0; REQUEST_ID_BYTES_MAX];
-        let len = id.as_hyphenated().encode_lower(&mut bytes).len() as u8;
-        Self { bytes, len }
+        let mut bytes = [0; Hyphenated::LENGTH];
+        id.as_hyphenated().encode_lower(&mut bytes);
+        Self::Made(bytes)
     }
 
     /// The id as ASCII.
     pub fn as_bytes(&self) -> &[u8] {
-        &self.bytes[..usize::from(self.len)]
+        match self {
+            Self::Made(bytes) => bytes,
+            Self::Kept(bytes) => bytes,
+        }
     }
 
     /// The id as text.

@@ -257,8 +257,7 @@ impl Exchange {
 
     /// Trailer fields of a complete answer.
     pub fn trailers(&self) -> Option<&Fields> {
-        let fields = self.decoder.as_ref().map(Decoder::trailers);
-        fields.filter(|fields| !fields.is_empty())
+        self.decoder.as_ref()?.trailers()
     }
 
     /// Ends the attempt: the connection is kept when both sides of it are clean.

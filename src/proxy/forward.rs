@@ -5,6 +5,7 @@
 //! first byte is about to be written.
 
 use std::future::poll_fn;
+use std::rc::Rc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
@@ -15,7 +16,7 @@ use super::attempt::Attempt;
 use super::body::BodySource;
 use super::context::{Assigned, RequestCx};
 use super::error::{Fault, ProxyError, Reason, UpstreamFault};
-use super::pool::{Connection, InFlight};
+use super::pool::{Connection, EndpointPool, InFlight, VersionLoad};
 use super::shared_h2;
 use crate::clock;
 use crate::h1::head::{Framing, RequestHead, ResponseHead};
@@ -28,7 +29,7 @@ use crate::route::matcher::RequestView;
 use crate::shadow::tap;
 use crate::snapshot::Service;
 use crate::split::Cause;
-use crate::upstream::{Version, pick};
+use crate::upstream::{Endpoint, Version, pick};
 
 /// What is sent up, made once and sent by every attempt.
 #[derive(Debug)]
@@ -73,14 +74,15 @@ struct Tries {
     failed_endpoint: Option<u32>,
 }
 
-/// Sends the request until it has an answer's head, which is left in `answer`.
-pub async fn answer(
+/// Sends the request until it has an answer's head, which is left in `answer`; what gave it is left in
+/// `place`.
+pub async fn answer<'a>(
     cx: &mut RequestCx,
-    mut outgoing: Outgoing<'_>,
+    outgoing: &mut Outgoing<'_>,
     body: &mut dyn BodySource,
-    answer: &mut ResponseHead,
+    (place, answer): (&'a mut Option<Attempt>, &mut ResponseHead),
     alarm: &mut Alarm,
-) -> Result<Attempt, ProxyError> {
+) -> Result<&'a mut Attempt, ProxyError> {
     let mut tries = Tries::default();
     let mut deadline = None;
     let mut now = *cx.upstream_began.get_or_insert(cx.arrived);
@@ -90,8 +92,7 @@ pub async fn answer(
         let whole = cx.whole_deadline();
         let timeout = now + policy.timeout;
         let deadline = *deadline.get_or_insert(whole.map_or(timeout, |at| at.min(timeout)));
-        // Not named: what has a name keeps its place in the future beside what it becomes.
-        let mut attempt = match begin(cx, &mut outgoing, &tries, (now, deadline), alarm).await? {
+        let attempt = match begin(cx, outgoing, &tries, (now, deadline), alarm, place).await? {
             Begun::Attempt(attempt) => attempt,
             Begun::Again => {
                 now = clock::now();
@@ -99,33 +100,32 @@ pub async fn answer(
             }
             Begun::Failed(fault) => {
                 now = clock::now();
-                decide(cx, fault, &outgoing, &mut tries, now < deadline)?;
+                decide(cx, fault, outgoing, &mut tries, now < deadline)?;
                 continue;
             }
         };
         cx.attempts += 1;
         let (timeout, body_timeout) = (policy.timeout, outgoing.body_timeout);
         let window = Window { deadline, timeout, body: body_timeout, whole };
-        match head(&mut attempt, body, answer, alarm, window).await {
-            Ok(()) => {
-                cx.upstream_answered = Some(clock::now());
-                cx.grpc.begins(answer);
-                note_success(cx);
-                tap::observe(cx, answer);
-                return Ok(attempt);
-            }
+        match head(attempt, body, answer, alarm, &window).await {
+            Ok(()) => break,
             Err(Fault::Client(fault)) => return Err(fault.into()),
             Err(Fault::Upstream(fault)) => {
                 outgoing.bytes = attempt.take_head();
                 if matches!(fault, UpstreamFault::Timeout) {
                     attempt.doubt();
                 }
-                drop(attempt);
+                *place = None;
                 now = clock::now();
-                decide(cx, fault, &outgoing, &mut tries, now < deadline)?;
+                decide(cx, fault, outgoing, &mut tries, now < deadline)?;
             }
         }
     }
+    cx.upstream_answered = Some(clock::now());
+    cx.grpc.begins(answer);
+    note_success(cx);
+    tap::observe(cx, answer);
+    place.as_mut().ok_or(ProxyError::new(Reason::NoEndpoint))
 }
 
 /// The service by the revision in force. If it changed since the version was chosen, the version is
@@ -175,24 +175,21 @@ impl std::ops::Deref for ServiceRef {
     }
 }
 
-#[expect(
-    clippy::large_enum_variant,
-    reason = "it lives for one match; a box would be an allocation a request"
-)]
-enum Begun {
-    Attempt(Attempt),
+enum Begun<'a> {
+    Attempt(&'a mut Attempt),
     /// A revision came while connecting: choose again.
     Again,
     Failed(UpstreamFault),
 }
 
-async fn begin(
+async fn begin<'a>(
     cx: &mut RequestCx,
     outgoing: &mut Outgoing<'_>,
     tries: &Tries,
     (now, deadline): (Instant, Instant),
     alarm: &mut Alarm,
-) -> Result<Begun, ProxyError> {
+    place: &'a mut Option<Attempt>,
+) -> Result<Begun<'a>, ProxyError> {
     let lease = cx.lease.clone();
     let worker = cx.worker.clone();
     let Some(assigned) = cx.assigned else { return Err(ProxyError::new(Reason::NoEndpoint)) };
@@ -200,19 +197,19 @@ async fn begin(
     let version: &Version = &service.versions[assigned.version];
     let load = |id| worker.pools.load(id);
     let (entropy, ms) = (worker.entropy(), clock::process_ms(now));
-    let Some(place) = pick::pick(version, entropy, ms, tries.failed_endpoint, load) else {
+    let Some(picked) = pick::pick(version, entropy, ms, tries.failed_endpoint, load) else {
         cx.endpoint = None;
         return Ok(Begun::Failed(match version.is_usable() {
             true => UpstreamFault::Overloaded,
             false => UpstreamFault::NoEndpoint,
         }));
     };
-    let Some(permit) = version.enter(place) else {
+    let Some(permit) = version.enter(picked) else {
         cx.endpoint = None;
         return Ok(Begun::Failed(UpstreamFault::Overloaded));
     };
-    cx.endpoint = Some(place);
-    let endpoint = &version.endpoints[place].endpoint;
+    cx.endpoint = Some(picked);
+    let endpoint = &version.endpoints[picked].endpoint;
     let pool = worker.pools.endpoint(endpoint.id);
     let version_load = worker.pools.version(version.id);
     let flight = InFlight::begin(version_load.clone(), pool.clone(), permit);
@@ -225,7 +222,7 @@ async fn begin(
         // Not the version's fault: it is neither charged with it nor given up for it.
         if outgoing.head.websocket
             && let Ok(sender) = &sender
-            && !sender.takes_websockets(timeout).await
+            && !Box::pin(sender.takes_websockets(timeout)).await
         {
             return Err(ProxyError::with(Reason::NotImplemented, "websocket"));
         }
@@ -233,23 +230,20 @@ async fn begin(
             return Ok(Begun::Again);
         }
         return Ok(match sender {
-            Ok(sender) => Begun::Attempt(Attempt::h2(&worker, sender, flight, outgoing)),
+            Ok(sender) => {
+                Begun::Attempt(place.insert(Attempt::h2(&worker, sender, flight, outgoing)))
+            }
             Err(fault) => Begun::Failed(fault),
         });
     }
     let connection = match pool.take() {
         Some(connection) => connection,
         None => {
-            let timeout = now + service.plan.policy.connect_timeout;
-            let addresses = endpoint.addresses().clone();
-            let turn = pool.turn.replace(pool.turn.get().wrapping_add(1));
-            let header = endpoint.identity.proxy_protocol.map(|version| cx.proxy_header(version));
-            let first = header.as_deref().unwrap_or_default();
-            let connect = Box::pin(net::connect(&addresses, turn, endpoint.tls.as_ref(), first));
-            match alarm.guard(timeout.min(deadline), connect).await {
-                Some(Ok(stream)) => Connection::new(stream, version_load).of_one(header.is_some()),
-                Some(Err(error)) => return Ok(Begun::Failed(UpstreamFault::Connect(error))),
-                None => return Ok(Begun::Failed(UpstreamFault::ConnectTimeout)),
+            let until = deadline.min(now + service.plan.policy.connect_timeout);
+            // Boxed: most requests find a connection and need no room for making one.
+            match Box::pin(connect(cx, endpoint, &pool, version_load, until, alarm)).await {
+                Ok(connection) => connection,
+                Err(fault) => return Ok(Begun::Failed(fault)),
             }
         }
     };
@@ -258,7 +252,28 @@ async fn begin(
         pool.give(connection, now);
         return Ok(Begun::Again);
     }
-    Ok(Begun::Attempt(Attempt::h1(&worker, connection, flight, outgoing)))
+    Ok(Begun::Attempt(place.insert(Attempt::h1(&worker, connection, flight, outgoing))))
+}
+
+/// A new connection, made until then.
+async fn connect(
+    cx: &RequestCx,
+    endpoint: &Endpoint,
+    pool: &EndpointPool,
+    load: Rc<VersionLoad>,
+    until: Instant,
+    alarm: &mut Alarm,
+) -> Result<Connection, UpstreamFault> {
+    let addresses = endpoint.addresses().clone();
+    let turn = pool.turn.replace(pool.turn.get().wrapping_add(1));
+    let header = endpoint.identity.proxy_protocol.map(|version| cx.proxy_header(version));
+    let first = header.as_deref().unwrap_or_default();
+    let connecting = net::connect(&addresses, turn, endpoint.tls.as_ref(), first);
+    match alarm.guard(until, connecting).await {
+        Some(Ok(stream)) => Ok(Connection::new(stream, load).of_one(header.is_some())),
+        Some(Err(error)) => Err(UpstreamFault::Connect(error)),
+        None => Err(UpstreamFault::ConnectTimeout),
+    }
 }
 
 /// The deadlines of waiting for an answer's head.
@@ -277,7 +292,7 @@ async fn head(
     body: &mut dyn BodySource,
     answer: &mut ResponseHead,
     alarm: &mut Alarm,
-    window: Window,
+    window: &Window,
 ) -> Result<(), Fault> {
     let mut progress: Option<(u64, Instant)> = None;
     poll_fn(|task| {

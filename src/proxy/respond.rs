@@ -1,7 +1,7 @@
 //! The answer on its way to an HTTP/1.1 client: its head made anew, its body carried.
 
 use std::future::poll_fn;
-use std::task::Poll;
+use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use super::VERSION_FIELD;
@@ -44,7 +44,7 @@ pub fn fields_down(cx: &RequestCx, answer: &ResponseHead, is_tls: bool, out: &mu
     let cookie = cohort_cookie(cx, is_tls);
     out.lines(&answer.fields, |field| {
         let replaced = cookie.is_some() && field.known == Known::CacheControl;
-        !field.hop && !replaced && passes_down(field) && !edits.drops(field.name)
+        !field.hop && !replaced && passes_down(field) && !edits.drops(field.name())
     });
     if let Some(cookie) = cookie {
         out.line(b"cache-control", private(answer).as_bytes());
@@ -64,11 +64,7 @@ pub fn fields_down(cx: &RequestCx, answer: &ResponseHead, is_tls: bool, out: &mu
 }
 
 fn passes_down(field: &Field<'_>) -> bool {
-    match field.known {
-        Known::ContentLength | Known::XRequestId => false,
-        Known::Other => !field.name.eq_ignore_ascii_case(VERSION_FIELD.as_bytes()),
-        _ => true,
-    }
+    !matches!(field.known, Known::ContentLength | Known::XRequestId | Known::XTidegateVersion)
 }
 
 /// The cookie of a cohort that was made for this request.
@@ -132,144 +128,173 @@ pub struct Patience {
     pub read: Duration,
     /// While the client takes nothing.
     pub send: Duration,
+    /// When all of it must be over, if it has a bound.
+    pub whole: Option<Instant>,
 }
 
-/// Carries the answer's body behind the head in `out` until its end. The books are closed just
-/// before the last bytes are written, so that a client that has them all finds itself counted.
-#[expect(clippy::too_many_arguments, reason = "both sides of an exchange and what bounds them")]
-pub async fn carry(
-    cx: &mut RequestCx,
-    client: &mut Client,
-    upload: &mut Upload,
-    attempt: &mut Attempt,
-    alarm: &mut Alarm,
-    out: &mut Vec<u8>,
-    (status, framing): (u16, Framing),
-    patience: Patience,
-) -> Result<(), Fault> {
-    let worker = cx.worker.clone();
-    let mut encoder = Encoder::new(framing);
-    let mut more = true;
-    loop {
-        // The clock is read only once there is something to wait for.
-        let mut since = None;
-        // A piece of the body; meanwhile the request body goes on.
-        let came = poll_fn(|task| {
-            let mut body = ClientBody { client, upload, buffers: &worker.buffers };
-            if !attempt.is_sent() {
-                let mut body = cx.tap.tee(&mut body);
-                if let Poll::Ready(Err(fault)) = attempt.poll_upload(task, &mut body) {
-                    return Poll::Ready(Err(fault));
-                }
-            }
-            match attempt.poll_piece(task) {
-                Poll::Ready(came) => Poll::Ready(came.map_err(Fault::from)),
-                // What was read so far goes out before waiting for more.
-                Poll::Pending if !out.is_empty() => Poll::Ready(Ok(true)),
-                Poll::Pending => {
-                    let since = *since.get_or_insert_with(clock::now);
-                    let late = |()| Err(attempt.overdue(&body));
-                    alarm.poll(task, since + patience.read).map(late)
-                }
-            }
-        });
-        more = more && came.await?;
-        let piece = if more { attempt.piece() } else { &[] };
-        cx.tap.piece(piece);
-        let broken = |_| Fault::from(UpstreamFault::Malformed("body_length"));
-        if !piece.is_empty() {
-            encoder.begin_data(out, piece.len()).map_err(broken)?;
+impl Patience {
+    /// Whether there is time left as a whole: to be asked now and then by whoever need not wait.
+    pub fn check(&self) -> Result<(), Fault> {
+        match self.whole.is_some_and(|at| at <= clock::now()) {
+            true => Err(ClientFault::Overdue.into()),
+            false => Ok(()),
         }
-        // A framed piece is joined with what is around it; a large plain one stays where it lies,
-        // unless the request body still goes up: then both must move while the client reads.
-        let joined =
-            encoder.is_framed() || !attempt.is_sent() || out.len() + piece.len() <= JOIN_BYTES_MAX;
-        if joined {
-            out.extend_from_slice(piece);
-            if !piece.is_empty() {
-                encoder.end_data(out);
-            }
-        }
-        let complete = !more || attempt.is_complete();
-        if complete {
-            encoder.finish(out, attempt.trailers()).map_err(broken)?;
-            cx.bytes_out += (out.len() + if joined { 0 } else { piece.len() }) as u64;
-            cx.bytes_in = upload.received;
-            cx.grpc.ends(attempt.trailers());
-            cx.close(status);
-            cx.tap.complete();
-        }
-        let body = if joined { &[][..] } else { piece };
-        if !complete {
-            cx.bytes_out += (out.len() + body.len()) as u64;
-        }
-        if joined && !attempt.is_sent() {
-            write_both_ways(cx, client, upload, attempt, alarm, out, patience).await?;
-        } else {
-            write_down(client, alarm, (out, body), patience.send).await?;
-        }
-        out.clear();
-        if complete {
-            return Ok(());
-        }
+    }
+
+    /// Ready once a wait has lasted until `limit`, with the fault that `late` puts it down to, or once
+    /// there is no time left as a whole.
+    pub fn poll<T>(
+        &self,
+        alarm: &mut Alarm,
+        task: &mut Context<'_>,
+        limit: Instant,
+        late: impl FnOnce() -> Fault,
+    ) -> Poll<Result<T, Fault>> {
+        let overdue = self.whole.filter(|at| *at < limit);
+        ready!(alarm.poll(task, overdue.unwrap_or(limit)));
+        Poll::Ready(Err(if overdue.is_some() { ClientFault::Overdue.into() } else { late() }))
     }
 }
 
-/// Writes what waits, for as long as the client takes some of it in time.
-async fn write_down(
-    client: &mut Client,
-    alarm: &mut Alarm,
-    (out, body): (&[u8], &[u8]),
-    patience: Duration,
-) -> Result<(), Fault> {
-    let mut written = 0;
-    let mut stalled: Option<(usize, Instant)> = None;
-    poll_fn(|task| {
-        let wrote = client.poll_write(task, out, body, &mut written);
-        if wrote.is_ready() {
-            return wrote.map_err(Fault::from);
-        }
-        let since = match stalled {
-            Some((at, since)) if at == written => since,
-            _ => clock::now(),
-        };
-        stalled = Some((written, since));
-        alarm.poll(task, since + patience).map(|()| Err(ClientFault::Slow.into()))
-    })
-    .await
+/// An answer on its way down, with both sides of its exchange.
+#[derive(Debug)]
+pub struct Down<'a> {
+    pub cx: &'a mut RequestCx,
+    pub client: &'a mut Client,
+    pub upload: &'a mut Upload,
+    pub attempt: &'a mut Attempt,
+    pub alarm: &'a mut Alarm,
+    /// What waits to be written: at first the head.
+    pub out: &'a mut Vec<u8>,
+    pub patience: Patience,
 }
 
-/// Writes what waits while the request body goes on: a client that sends all before it reads, and
-/// an upstream that answers meanwhile, must not wait for each other.
-async fn write_both_ways(
-    cx: &mut RequestCx,
-    client: &mut Client,
-    upload: &mut Upload,
-    attempt: &mut Attempt,
-    alarm: &mut Alarm,
-    out: &[u8],
-    patience: Patience,
-) -> Result<(), Fault> {
-    let worker = cx.worker.clone();
-    let mut written = 0;
-    let mut stalled: Option<(u64, Instant)> = None;
-    poll_fn(|task| {
-        let wrote = client.poll_write(task, out, &[], &mut written);
-        if wrote.is_ready() {
-            return wrote.map_err(Fault::from);
+impl Down<'_> {
+    /// Carries the answer's body behind the head until its end. The books are closed just before the
+    /// last bytes are written, so that a client that has them all finds itself counted.
+    pub async fn carry(&mut self, status: u16, framing: Framing) -> Result<(), Fault> {
+        let mut encoder = Encoder::new(framing);
+        let mut more = true;
+        loop {
+            self.patience.check()?;
+            more = more && self.next_piece().await?;
+            let Self { cx, upload, attempt, out, .. } = self;
+            let piece = if more { attempt.piece() } else { &[] };
+            cx.tap.piece(piece);
+            let broken = |_| Fault::from(UpstreamFault::Malformed("body_length"));
+            if !piece.is_empty() {
+                encoder.begin_data(out, piece.len()).map_err(broken)?;
+            }
+            // A framed piece is joined with what is around it; a large plain one stays where it lies,
+            // unless the request body still goes up: then both must move while the client reads.
+            let joined = encoder.is_framed()
+                || !attempt.is_sent()
+                || out.len() + piece.len() <= JOIN_BYTES_MAX;
+            if joined {
+                out.extend_from_slice(piece);
+                if !piece.is_empty() {
+                    encoder.end_data(out);
+                }
+            }
+            let complete = !more || attempt.is_complete();
+            if complete {
+                encoder.finish(out, attempt.trailers()).map_err(broken)?;
+            }
+            cx.bytes_out += (out.len() + if joined { 0 } else { piece.len() }) as u64;
+            if complete {
+                cx.bytes_in = upload.received;
+                cx.grpc.ends(attempt.trailers());
+                cx.close(status);
+                cx.tap.complete();
+            }
+            if joined && !attempt.is_sent() {
+                self.write_both_ways().await?;
+            } else {
+                self.write(joined).await?;
+            }
+            self.out.clear();
+            if complete {
+                return Ok(());
+            }
         }
-        let mut body = ClientBody { client, upload, buffers: &worker.buffers };
-        let mut body = cx.tap.tee(&mut body);
-        if let Poll::Ready(Err(fault)) = attempt.poll_upload(task, &mut body) {
-            return Poll::Ready(Err(fault));
-        }
-        let moved = written as u64 + attempt.uploaded();
-        let since = match stalled {
-            Some((at, since)) if at == moved => since,
-            _ => clock::now(),
-        };
-        stalled = Some((moved, since));
-        alarm.poll(task, since + patience.send).map(|()| Err(ClientFault::Slow.into()))
-    })
-    .await
+    }
+
+    /// Waits for a piece of the body: true when it is the attempt's, or nothing yet but what waits to
+    /// be written; false at the end. Meanwhile the request body goes on.
+    async fn next_piece(&mut self) -> Result<bool, Fault> {
+        // The clock is read only once there is something to wait for.
+        let mut since = None;
+        poll_fn(|task| {
+            if !self.attempt.is_sent()
+                && let Poll::Ready(Err(fault)) = self.poll_upload(task)
+            {
+                return Poll::Ready(Err(fault));
+            }
+            match self.attempt.poll_piece(task) {
+                Poll::Ready(came) => Poll::Ready(came.map_err(Fault::from)),
+                // What was read so far goes out before waiting for more.
+                Poll::Pending if !self.out.is_empty() => Poll::Ready(Ok(true)),
+                Poll::Pending => {
+                    let limit = *since.get_or_insert_with(clock::now) + self.patience.read;
+                    let Self { cx, client, upload, attempt, alarm, patience, .. } = self;
+                    let body = ClientBody { client, upload, buffers: &cx.worker.buffers };
+                    patience.poll(alarm, task, limit, || attempt.overdue(&body))
+                }
+            }
+        })
+        .await
+    }
+
+    /// Writes what waits, and behind it the attempt's piece if that was not `joined`, for as long as
+    /// the client takes some of it in time.
+    async fn write(&mut self, joined: bool) -> Result<(), Fault> {
+        let Self { client, attempt, alarm, out, patience, .. } = self;
+        let body = if joined { &[] } else { attempt.piece() };
+        let mut written = 0;
+        let mut stalled: Option<(usize, Instant)> = None;
+        poll_fn(|task| {
+            let wrote = client.poll_write(task, out, body, &mut written);
+            if wrote.is_ready() {
+                return wrote.map_err(Fault::from);
+            }
+            let since = match stalled {
+                Some((at, since)) if at == written => since,
+                _ => clock::now(),
+            };
+            stalled = Some((written, since));
+            patience.poll(alarm, task, since + patience.send, || ClientFault::Slow.into())
+        })
+        .await
+    }
+
+    /// Writes what waits while the request body goes on: a client that sends all before it reads, and
+    /// an upstream that answers meanwhile, must not wait for each other.
+    async fn write_both_ways(&mut self) -> Result<(), Fault> {
+        let mut written = 0;
+        let mut stalled: Option<(u64, Instant)> = None;
+        poll_fn(|task| {
+            let wrote = self.client.poll_write(task, self.out, &[], &mut written);
+            if wrote.is_ready() {
+                return wrote.map_err(Fault::from);
+            }
+            if let Poll::Ready(Err(fault)) = self.poll_upload(task) {
+                return Poll::Ready(Err(fault));
+            }
+            let moved = written as u64 + self.attempt.uploaded();
+            let since = match stalled {
+                Some((at, since)) if at == moved => since,
+                _ => clock::now(),
+            };
+            stalled = Some((moved, since));
+            let limit = since + self.patience.send;
+            self.patience.poll(self.alarm, task, limit, || ClientFault::Slow.into())
+        })
+        .await
+    }
+
+    fn poll_upload(&mut self, task: &mut Context<'_>) -> Poll<Result<(), Fault>> {
+        let Self { cx, client, upload, attempt, .. } = self;
+        let mut body = ClientBody { client, upload, buffers: &cx.worker.buffers };
+        attempt.poll_upload(task, &mut cx.tap.tee(&mut body))
+    }
 }

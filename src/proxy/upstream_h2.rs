@@ -423,6 +423,6 @@ impl Section for HeaderMap {
     }
 
     fn lines(&mut self, fields: &Fields, passes: impl FnMut(&Field<'_>) -> bool) {
-        fields.iter().filter(passes).for_each(|field| self.line(field.name, field.value));
+        fields.iter().filter(passes).for_each(|field| self.line(field.name(), field.value()));
     }
 }

@@ -141,6 +141,7 @@ fn doors_are_used_by_their_owners_alone() {
 const IMPORTS: &[(&str, &str)] = &[
     ("limits", ""),
     ("clock", ""),
+    ("aside", ""),
     ("phase", ""),
     ("watch", "limits"),
     ("name", "limits"),
@@ -186,7 +187,7 @@ const IMPORTS: &[(&str, &str)] = &[
     ),
     (
         "app",
-        "admin certs clock config control limits name net operations phase plan proxy revision \
+        "admin aside certs clock config control limits name net operations phase plan proxy revision \
          rollout shadow snapshot telemetry traffic upstream watch",
     ),
     ("demo", "app cli clock control name net telemetry"),
@@ -245,6 +246,7 @@ const SPAWNERS: &[&str] = &[
     "src/admin/mod.rs",
     "src/admin/server.rs",
     "src/app.rs",
+    "src/aside.rs",
     "src/cli/client.rs",
     "src/cli/compare.rs",
     "src/cli/simulate.rs",

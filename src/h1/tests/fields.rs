@@ -32,9 +32,9 @@ fn every_known_field_has_its_name() {
                  cookie date expect forwarded host keep-alive location proxy-authenticate \
                  proxy-authorization proxy-connection server set-cookie te traceparent trailer \
                  transfer-encoding upgrade via x-forwarded-client-cert x-forwarded-for x-forwarded-host \
-                 x-forwarded-proto x-request-id";
+                 x-forwarded-proto x-request-id x-tidegate-shadow x-tidegate-version";
     let known: Vec<_> = names.split(' ').map(|name| Known::of(name.as_bytes()) as u8).collect();
-    assert_eq!(known, (1..=29).collect::<Vec<_>>());
+    assert_eq!(known, (1..=31).collect::<Vec<_>>());
 }
 
 #[test]
@@ -60,7 +60,7 @@ fn nomination_stops_fields_but_not_those_a_message_needs() {
         ("close", "3"),
     ]);
     found.nominate_from_connection();
-    let passed: Vec<_> = found.iter().filter(|field| !field.hop).map(|field| field.name).collect();
+    let passed: Vec<_> = found.iter().filter(|field| !field.hop).map(|field| field.name()).collect();
     assert_eq!(passed, [&b"Host"[..], b"X-Forwarded-For", b"Content-Length", b"close"]);
 }
 
@@ -133,9 +133,9 @@ fn fields_are_written_as_if_each_was_written_alone() {
         let mut head = RequestHead::new();
         head.parse(bytes, &HeadLimits { bytes: 4096, fields: 20, target: 100 }).unwrap();
         let (mut written, mut alone) = (Vec::new(), Vec::new());
-        head.fields.write(&mut written, |field| !field.hop && field.name != b"X");
-        for field in head.fields.iter().filter(|field| !field.hop && field.name != b"X") {
-            crate::h1::write::field(&mut alone, field.name, field.value);
+        head.fields.write(&mut written, |field| !field.hop && field.name() != b"X");
+        for field in head.fields.iter().filter(|field| !field.hop && field.name() != b"X") {
+            crate::h1::write::field(&mut alone, field.name(), field.value());
         }
         let [written, alone] = [written, alone].map(|text| String::from_utf8(text).unwrap());
         assert_eq!(written, alone);

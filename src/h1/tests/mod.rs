@@ -17,5 +17,5 @@ fn shown(fields: &Fields) -> Vec<String> {
         format!("{}: {}", String::from_utf8_lossy(name), String::from_utf8_lossy(value))
     };
     let mark = |text: String, hop| if hop { format!("({text})") } else { text };
-    fields.iter().map(|field| mark(line(field.name, field.value), field.hop)).collect()
+    fields.iter().map(|field| mark(line(field.name(), field.value()), field.hop)).collect()
 }

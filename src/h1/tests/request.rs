@@ -268,7 +268,7 @@ fn hop_by_hop_is_marked_with_what_connection_names() {
         .fields
         .iter()
         .filter(|f| !f.hop)
-        .map(|f| String::from_utf8_lossy(f.name).into_owned())
+        .map(|f| String::from_utf8_lossy(f.name()).into_owned())
         .collect();
     assert_eq!(passed, ["Host", "Y"]);
     assert!(!head.keep_alive);

@@ -33,22 +33,26 @@ impl Default for Memo {
 
 impl Memo {
     /// The field, made anew if it is not there. What the library does not take is `None`.
-    fn field(&self, field: &Field<'_>) -> Option<(HeaderName, HeaderValue)> {
-        if field.known.is_secret() || field.value.len() > MEMO_VALUE_BYTES_MAX {
-            return made(field.name, field.value);
+    fn field(
+        &self,
+        written: &[u8],
+        value: &[u8],
+        known: Known,
+    ) -> Option<(HeaderName, HeaderValue)> {
+        if known.is_secret() || value.len() > MEMO_VALUE_BYTES_MAX {
+            return made(written, value);
         }
         let mut hasher = FxHasher::default();
-        hasher.write(field.name);
-        hasher.write(field.value);
+        hasher.write(written);
+        hasher.write(value);
         let mut slots = self.0.borrow_mut();
         let slot = &mut slots[hasher.finish() as usize % MEMO_FIELDS];
-        let same =
-            |kept: &&Kept| *kept.written == *field.name && kept.value.as_bytes() == field.value;
+        let same = |kept: &&Kept| *kept.written == *written && kept.value.as_bytes() == value;
         if let Some(kept) = slot.as_ref().filter(same) {
             return Some((kept.name.clone(), kept.value.clone()));
         }
-        let (name, value) = made(field.name, field.value)?;
-        let written = field.name.into();
+        let (name, value) = made(written, value)?;
+        let written = written.into();
         *slot = Some(Kept { written, name: name.clone(), value: value.clone() });
         Some((name, value))
     }
@@ -65,8 +69,8 @@ pub struct Remembered<'a> {
 }
 
 impl Remembered<'_> {
-    fn add(&mut self, field: &Field<'_>) {
-        if let Some((name, value)) = self.memo.field(field) {
+    fn add(&mut self, name: &[u8], value: &[u8], known: Known) {
+        if let Some((name, value)) = self.memo.field(name, value, known) {
             self.map.append(name, value);
         }
     }
@@ -74,7 +78,7 @@ impl Remembered<'_> {
 
 impl Section for Remembered<'_> {
     fn line(&mut self, name: &[u8], value: &[u8]) {
-        self.add(&Field { name, value, known: Known::of(name), hop: false });
+        self.add(name, value, Known::of(name));
     }
 
     fn once(&mut self, name: &'static str, value: &[u8]) {
@@ -82,7 +86,8 @@ impl Section for Remembered<'_> {
     }
 
     fn lines(&mut self, fields: &Fields, passes: impl FnMut(&Field<'_>) -> bool) {
-        fields.iter().filter(passes).for_each(|field| self.add(&field));
+        let passing = fields.iter().filter(passes);
+        passing.for_each(|field| self.add(field.name(), field.value(), field.known));
     }
 }
 

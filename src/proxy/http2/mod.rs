@@ -21,6 +21,7 @@ use h2::{Ping, PingPong};
 use self::cork::Cork;
 pub use self::duplex::Duplex;
 pub use self::memo::Memo;
+use self::stream::Incoming;
 use crate::clock;
 use crate::limits::{
     CLIENT_STREAMS_MAX, H2_CONNECTION_WINDOW_BYTES, H2_LEAVE_MAX, H2_RESETS_MAX,
@@ -124,10 +125,9 @@ async fn run(
                 let Some(came) = came else { return Poll::Ready(Ok(())) };
                 let (request, respond) = came?;
                 any_begun = true;
-                let (worker, seat, open) = (worker.clone(), seat.clone(), open.clone());
+                let Some(stream) = Incoming::read(worker, seat, request, respond) else { continue };
                 // Boxed: the runtime moves what it runs six times from its beginning to its end.
-                let serving = Box::pin(stream::serve(worker, seat, request, respond, open));
-                tokio::task::spawn_local(serving);
+                tokio::task::spawn_local(Box::pin(stream.serve(open.clone())));
             }
             if Rc::strong_count(&open) > 1 {
                 quiet = None;

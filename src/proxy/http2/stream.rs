@@ -37,36 +37,61 @@ const FIELDS_ADDED: usize = 4;
 /// How the client is answered; shared by what reads the request, which may have an interim answer.
 type Respond = RefCell<SendResponse<Bytes>>;
 
-/// Serves one stream. It counts as open for as long as `_open` is held.
-pub async fn serve(
+/// A stream whose request head was read.
+pub struct Incoming {
     worker: Rc<Worker>,
     seat: Rc<Seat>,
-    request: Request<RecvStream>,
-    respond: SendResponse<Bytes>,
-    _open: Rc<()>,
-) {
-    let mut scratch = worker.buffers.take_scratch();
-    let mut alarm = worker.alarms.take();
-    answer(&worker, &seat, &mut scratch, &mut alarm, request, respond.into()).await;
-    worker.alarms.give(alarm);
-    worker.buffers.give_scratch(scratch);
+    scratch: Box<Scratch>,
+    /// What follows the head.
+    rest: RecvStream,
+    respond: Respond,
+}
+
+impl Incoming {
+    /// Reads the head of a request. One that cannot be read was answered.
+    pub fn read(
+        worker: &Rc<Worker>,
+        seat: &Rc<Seat>,
+        request: Request<RecvStream>,
+        respond: SendResponse<Bytes>,
+    ) -> Option<Self> {
+        let respond = Respond::new(respond);
+        let mut scratch = worker.buffers.take_scratch();
+        let (parts, rest) = request.into_parts();
+        if let Err(error) = read_head(&mut scratch.request, &parts, &rest, (worker, seat)) {
+            let error = ProxyError::from(error);
+            worker.counts.borrow_mut().local_reply(error.reason);
+            let bare = parts.method == http::Method::HEAD;
+            send_own(&respond, problem(&error, "", None), bare);
+            worker.buffers.give_scratch(scratch);
+            return None;
+        }
+        let (worker, seat) = (worker.clone(), seat.clone());
+        Some(Self { worker, seat, scratch, rest, respond })
+    }
+
+    /// Serves it. The stream counts as open for as long as `_open` is held.
+    pub async fn serve(self, _open: Rc<()>) {
+        let Self { worker, seat, mut scratch, rest, respond } = self;
+        let mut alarm = worker.alarms.take();
+        answer(&worker, &seat, &mut scratch, &mut alarm, rest, &respond).await;
+        worker.alarms.give(alarm);
+        worker.buffers.give_scratch(scratch);
+    }
 }
 
 async fn answer(
     worker: &Rc<Worker>,
-    seat: &Seat,
+    seat: &Rc<Seat>,
     scratch: &mut Scratch,
     alarm: &mut Alarm,
-    request: Request<RecvStream>,
-    respond: Respond,
+    rest: RecvStream,
+    respond: &Respond,
 ) {
     let limits = &seat.listener.plan.limits;
-    let Some(incoming) = read(request, &mut scratch.request, (worker, seat), &respond) else {
-        return;
-    };
     let mut cx = RequestCx::open(worker, &scratch.request, seat);
     let held = worker.buffers.hold();
-    let mut body = StreamBody::new(incoming, &scratch.request, limits.max_body, &respond, held);
+    let mut body = StreamBody::new(rest, &scratch.request, limits.max_body, respond, held);
     let exchanged = {
         let mut exchange = pin!(exchange(&mut cx, scratch, seat, &mut body, alarm));
         poll_fn(|task| match exchange.as_mut().poll(task) {
@@ -82,27 +107,29 @@ async fn answer(
         Some(Ok(Exchanged::Redirect(status, location))) => {
             cx.reason = Some(Reason::Redirect);
             cx.close(status);
-            send_own(&respond, redirect(status, &location, &cx), true);
+            send_own(respond, redirect(status, &location, &cx), true);
         }
-        Some(Ok(Exchanged::Answer(attempt))) if scratch.response.status == 101 => {
+        Some(Ok(Exchanged::Answer)) if scratch.response.status == 101 => {
             let mut head = head_down(&cx, &scratch.response, seat.listener.is_tls());
             *head.status_mut() = StatusCode::OK;
             // It answers a key that the client knows nothing of.
             head.headers_mut().remove(websocket::ACCEPT);
             let opened = respond.borrow_mut().send_response(head, false);
-            if let Ok(send) = opened {
+            if let (Ok(send), Some(attempt)) = (opened, scratch.attempt.take()) {
                 let stream = Duplex::new(body.into_incoming(), send);
                 Box::pin(tunnel::run_stream(cx, stream, attempt)).await;
             }
         }
-        Some(Ok(Exchanged::Answer(attempt))) => {
+        Some(Ok(Exchanged::Answer)) => {
+            let Some(attempt) = &mut scratch.attempt else { return };
             let head = head_down(&cx, &scratch.response, seat.listener.is_tls());
             let read = cx.service().map(|service| service.plan.policy.read_timeout);
             let send = limits.send_timeout;
-            let patience = Patience { read: read.unwrap_or(send), send };
+            let whole = cx.whole_deadline();
+            let patience = Patience { read: read.unwrap_or(send), send, whole };
             let status = scratch.response.status;
             let mut down = Down { cx: &mut cx, body: &mut body, attempt, status, alarm, patience };
-            down.send(&respond, head).await;
+            down.send(respond, head).await;
         }
         Some(Err(error)) => {
             cx.reason = Some(error.reason);
@@ -112,27 +139,9 @@ async fn answer(
             let version = cx.version().filter(|_| edge.version_header);
             let version = version.map(|version| version.name.as_str());
             let problem = problem(&error, cx.request_id.as_str(), version);
-            send_own(&respond, problem, cx.method == Method::Head);
+            send_own(respond, problem, cx.method == Method::Head);
         }
     }
-}
-
-/// Reads the head of a request and gives what follows it. One that cannot be read was answered.
-fn read(
-    request: Request<RecvStream>,
-    head: &mut RequestHead,
-    (worker, seat): (&Worker, &Seat),
-    respond: &Respond,
-) -> Option<RecvStream> {
-    let (parts, incoming) = request.into_parts();
-    if let Err(error) = read_head(head, &parts, &incoming, (worker, seat)) {
-        let error = ProxyError::from(error);
-        worker.counts.borrow_mut().local_reply(error.reason);
-        let bare = parts.method == http::Method::HEAD;
-        send_own(respond, problem(&error, "", None), bare);
-        return None;
-    }
-    Some(incoming)
 }
 
 fn read_head(
@@ -169,13 +178,9 @@ fn read_head(
     head.finish_h2(framing)
 }
 
-#[expect(
-    clippy::large_enum_variant,
-    reason = "it lives for one match; a box would be an allocation a request"
-)]
 enum Exchanged {
     /// The head was read; the body follows.
-    Answer(Attempt),
+    Answer,
     Redirect(u16, String),
 }
 
@@ -191,15 +196,15 @@ async fn exchange(
         Decision::Redirect { status, location } => Ok(Exchanged::Redirect(status, location)),
         Decision::Forward { bytes, framing } => {
             let head = &scratch.request;
-            let outgoing = Outgoing::new(head, bytes, framing, limits.body_timeout);
+            let mut outgoing = Outgoing::new(head, bytes, framing, limits.body_timeout);
             let answer = &mut scratch.response;
-            let body = &mut cx.tap.tee(body);
-            let attempt = forward::answer(cx, outgoing, body, answer, alarm).await?;
+            let into = (&mut scratch.attempt, &mut *answer);
+            forward::answer(cx, &mut outgoing, &mut cx.tap.tee(body), into, alarm).await?;
             // Any success would tell the client that its websocket is open (RFC 8441 §5).
             if head.websocket && (200..300).contains(&answer.status) {
                 return Err(ProxyError::with(Reason::NotImplemented, "websocket"));
             }
-            Ok(Exchanged::Answer(attempt))
+            Ok(Exchanged::Answer)
         }
     }
 }
@@ -208,7 +213,7 @@ async fn exchange(
 struct Down<'a, 'b> {
     cx: &'a mut RequestCx,
     body: &'a mut StreamBody<'b>,
-    attempt: Attempt,
+    attempt: &'a mut Attempt,
     status: u16,
     alarm: &'a mut Alarm,
     patience: Patience,
@@ -261,10 +266,7 @@ impl Down<'_, '_> {
     /// false at the end. Meanwhile the request body goes on.
     async fn next_piece(&mut self, stream: &mut SendStream<Bytes>) -> Result<bool, Fault> {
         let Self { cx, body, attempt, alarm, patience, .. } = self;
-        let whole = cx.whole_deadline();
-        if whole.is_some_and(|at| at <= clock::now()) {
-            return Err(ClientFault::Overdue.into());
-        }
+        patience.check()?;
         let mut waiting: Option<(bool, Instant)> = None;
         poll_fn(|task| {
             if !attempt.is_sent()
@@ -288,12 +290,10 @@ impl Down<'_, '_> {
             };
             waiting = Some((is_taking, since));
             let limit = since + if is_taking { patience.read } else { patience.send };
-            ready!(alarm.poll(task, whole.map_or(limit, |at| at.min(limit))));
-            Poll::Ready(Err(match whole.is_some_and(|at| at < limit) {
-                true => ClientFault::Overdue.into(),
-                false if is_taking => attempt.overdue(*body),
+            patience.poll(alarm, task, limit, || match is_taking {
+                true => attempt.overdue(*body),
                 false => ClientFault::Slow.into(),
-            }))
+            })
         })
         .await
     }

@@ -128,7 +128,7 @@ impl Client {
         }
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let pairs = |fields: &tidegate::h1::fields::Fields| {
-            fields.iter().map(|field| (text(field.name), text(field.value))).collect::<Vec<_>>()
+            fields.iter().map(|field| (text(field.name()), text(field.value()))).collect::<Vec<_>>()
         };
         let mut answer = Answer {
             status: head.status,
@@ -145,7 +145,7 @@ impl Client {
                 decoder.on_eof().ok()?;
             }
         }
-        answer.trailers = pairs(decoder.trailers());
+        answer.trailers = decoder.trailers().map(pairs).unwrap_or_default();
         Some(answer)
     }
 

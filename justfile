@@ -11,6 +11,10 @@ bench:
 load *ARGS:
     cargo run --release -p tidegate-loadtests -- {{ARGS}}
 
+# A release laid out by what load makes it do: target/pgo/tidegate.
+pgo:
+    bash loadtests/pgo.sh
+
 # Rewrites the generated pages under docs/.
 docs:
     UPDATE_DOCS=1 cargo test

@@ -11,7 +11,6 @@ use tokio::sync::{Mutex, broadcast, watch};
 use tokio::task::JoinSet;
 
 use crate::admin::{self, AdminState};
-use crate::aside;
 use crate::certs::CertStore;
 use crate::clock;
 use crate::config::{self, Config, Report};
@@ -437,10 +436,7 @@ impl Inner {
 
     async fn try_reload(&self, author: &Author) -> Result<Outcome, ReloadError> {
         let fingerprint = config::fingerprint(&self.path);
-        let (path, environment) = (self.path.clone(), self.environment);
-        let loaded = aside::run(move || config::load(&path, &environment)).await;
-        let loaded = loaded.map_err(|error| ReloadError::Refused(error.to_string()))?;
-        let loaded = match loaded {
+        let loaded = match config::load(&self.path, &self.environment) {
             Ok(loaded) => loaded,
             Err(report) => {
                 self.remember(fingerprint);

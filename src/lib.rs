@@ -6,7 +6,6 @@
 
 pub mod admin;
 pub mod app;
-pub mod aside;
 pub mod certs;
 pub mod cli;
 pub mod client_cert;

@@ -141,7 +141,6 @@ fn doors_are_used_by_their_owners_alone() {
 const IMPORTS: &[(&str, &str)] = &[
     ("limits", ""),
     ("clock", ""),
-    ("aside", ""),
     ("phase", ""),
     ("watch", "limits"),
     ("name", "limits"),
@@ -187,7 +186,7 @@ const IMPORTS: &[(&str, &str)] = &[
     ),
     (
         "app",
-        "admin aside certs clock config control limits name net operations phase plan proxy revision \
+        "admin certs clock config control limits name net operations phase plan proxy revision \
          rollout shadow snapshot telemetry traffic upstream watch",
     ),
     ("demo", "app cli clock control name net telemetry"),
@@ -246,7 +245,6 @@ const SPAWNERS: &[&str] = &[
     "src/admin/mod.rs",
     "src/admin/server.rs",
     "src/app.rs",
-    "src/aside.rs",
     "src/cli/client.rs",
     "src/cli/compare.rs",
     "src/cli/simulate.rs",

@@ -20,8 +20,9 @@ pub use self::h2::{H2Client, H2Version, fed, text};
 pub use self::tls::{Authority, Identity, Visitor, connect_tls, shake};
 pub use self::version::{Script, Version, says};
 
-/// Nothing in a test takes as long as this; waiting longer is a failure with a name.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// Nothing in a test takes as long as this, on a slow and busy machine either; waiting longer is a
+/// failure with a name.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A running proxy and what is around it.
 pub struct Rig {

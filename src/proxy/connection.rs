@@ -179,6 +179,8 @@ impl Connection {
         let attempt = match answered {
             Ok(attempt) => attempt,
             Err(error) => {
+                // Whoever takes its time with an error's answer keeps no upstream waiting.
+                scratch.attempt = None;
                 let keep = request.keep_alive;
                 return Box::pin(self.give_error(cx, &error, &upload, keep, out)).await;
             }

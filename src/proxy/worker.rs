@@ -262,7 +262,6 @@ fn run(shared: Arc<Shared>, seat: usize, inbox: mpsc::UnboundedReceiver<Command>
         // Commands come from other threads: look for them often, so that a revision is
         // acknowledged in microseconds under full load.
         .global_queue_interval(5)
-        .event_interval(31)
         .build_local(tokio::runtime::LocalOptions::default());
     match runtime {
         Ok(runtime) => runtime.block_on(serve(Worker::new(shared.clone(), seat), inbox)),

@@ -60,7 +60,8 @@ fn nomination_stops_fields_but_not_those_a_message_needs() {
         ("close", "3"),
     ]);
     found.nominate_from_connection();
-    let passed: Vec<_> = found.iter().filter(|field| !field.hop).map(|field| field.name()).collect();
+    let passed: Vec<_> =
+        found.iter().filter(|field| !field.hop).map(|field| field.name()).collect();
     assert_eq!(passed, [&b"Host"[..], b"X-Forwarded-For", b"Content-Length", b"close"]);
 }
 

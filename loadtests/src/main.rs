@@ -37,6 +37,9 @@ struct Arguments {
     /// The Tidegate to test.
     #[arg(long, value_name = "PATH", default_value = "target/release/tidegate")]
     tidegate: PathBuf,
+    /// Another build of Tidegate, measured beside the first by the baseline.
+    #[arg(long, value_name = "PATH")]
+    beside: Option<PathBuf>,
     /// Length of a sample or of a whole run, whichever the scenario has.
     #[arg(long, value_name = "N")]
     seconds: Option<f64>,
@@ -79,8 +82,10 @@ fn selection(text: &str) -> Result<Selection, String> {
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     machine::raise_file_limit();
-    let Arguments { tidegate, seconds, rounds, peers, workloads, json, quick, .. } = arguments;
-    let context = Context { tidegate, wishes: Wishes { quick, seconds, rounds }, peers, workloads };
+    let Arguments { tidegate, beside, peers, workloads, json, .. } = arguments;
+    let Arguments { quick, seconds, rounds, .. } = arguments;
+    let wishes = Wishes { quick, seconds, rounds };
+    let context = Context { tidegate, beside, wishes, peers, workloads };
     let chosen = match arguments.scenario {
         Selection::All => ALL.to_vec(),
         Selection::One(scenario) => vec![scenario],

@@ -147,9 +147,10 @@ fn chosen<'a>(context: &Context, params: &'a Params) -> io::Result<Vec<&'a Workl
 
 /// Who is asked for; without a wish, Tidegate and every peer that is installed.
 fn whom(context: &Context, report: &mut Report) -> io::Result<Vec<Who>> {
-    let wished = |who: Who| match context.peers.is_empty() {
-        true => who != Who::Direct,
-        false => context.peers.iter().any(|name| name == who.name()),
+    let wished = |who: Who| match (who, context.peers.is_empty()) {
+        (Who::Beside, _) => context.beside.is_some(),
+        (who, true) => who != Who::Direct,
+        (who, false) => context.peers.iter().any(|name| name == who.name()),
     };
     if let Some(name) = context.peers.iter().find(|name| Who::all().all(|who| who.name() != **name))
     {
@@ -290,7 +291,7 @@ fn table(workload: &Workload, results: &[Results]) -> Table {
 fn panel(workload: &Workload, results: &[Results]) -> Panel {
     let bar = |result: &Results| Bar {
         label: result.contender.label(),
-        own: result.contender.who == Who::Tidegate,
+        own: matches!(result.contender.who, Who::Tidegate | Who::Beside),
         value: result.samples.micros(),
     };
     let measured = results.iter().filter(|result| result.contender.who != Who::Direct);

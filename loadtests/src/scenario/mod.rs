@@ -33,6 +33,8 @@ use crate::stats::Stats;
 pub struct Context {
     /// The Tidegate under test.
     pub tidegate: PathBuf,
+    /// Another build of it, to be measured beside it.
+    pub beside: Option<PathBuf>,
     /// Values from the command line.
     pub wishes: Wishes,
     /// Whom the baseline compares, by name; empty for all that are installed.

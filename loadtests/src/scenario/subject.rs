@@ -15,6 +15,8 @@ pub enum Who {
     Direct,
     /// Tidegate.
     Tidegate,
+    /// Another build of it.
+    Beside,
     /// Another proxy.
     Peer(Peer),
 }
@@ -22,7 +24,8 @@ pub enum Who {
 impl Who {
     /// All, in the order in which they are shown.
     pub fn all() -> impl Iterator<Item = Who> {
-        [Who::Direct, Who::Tidegate].into_iter().chain(Peer::ALL.into_iter().map(Who::Peer))
+        let ours = [Who::Direct, Who::Tidegate, Who::Beside].into_iter();
+        ours.chain(Peer::ALL.into_iter().map(Who::Peer))
     }
 
     /// The name in tables and on the command line.
@@ -30,6 +33,7 @@ impl Who {
         match self {
             Who::Direct => "direct",
             Who::Tidegate => "tidegate",
+            Who::Beside => "beside",
             Who::Peer(peer) => peer.name(),
         }
     }
@@ -38,7 +42,7 @@ impl Who {
     pub fn mirrors(self) -> bool {
         match self {
             Who::Direct => false,
-            Who::Tidegate => true,
+            Who::Tidegate | Who::Beside => true,
             Who::Peer(peer) => peer.mirrors(),
         }
     }
@@ -47,8 +51,10 @@ impl Who {
     pub fn start(self, context: &Context, work: &Work<'_>) -> io::Result<Subject> {
         match self {
             Who::Direct => Ok(Subject::Direct(work.blue)),
-            Who::Tidegate => {
-                Tidegate::start(&context.tidegate, &Setup::of(work), true).map(Subject::Tidegate)
+            Who::Tidegate | Who::Beside => {
+                let beside = context.beside.as_ref().filter(|_| self == Who::Beside);
+                let binary = beside.unwrap_or(&context.tidegate);
+                Tidegate::start(binary, &Setup::of(work), true).map(Subject::Tidegate)
             }
             Who::Peer(peer) => peer.start(work, true).map(Subject::Peer),
         }

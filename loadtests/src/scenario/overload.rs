@@ -212,14 +212,15 @@ fn judge_goodput(params: &Params, peak: &Phase, overloads: &[Phase], report: &mu
 
 fn judge_recovery(params: &Params, before: &Phase, afterwards: &[Phase], report: &mut Report) {
     let judged: Vec<&Phase> = afterwards.iter().chain([before]).collect();
-    let worst = afterwards.iter().map(|phase| phase.p99_micros).fold(0.0, f64::max);
+    // A pause of the machine spoils one of them; a proxy that does not recover spoils all.
+    let usual = Spread::of(afterwards.iter().map(|phase| phase.p99_micros)).median;
     let bound = (before.p99_micros * params.recover_factor).max(params.recover_floor_us);
     let text = format!(
         "{} ms after an overload p99 is at most {:.1} times what it was before",
         params.recover_ms, params.recover_factor
     );
-    let found = format!("{worst:.0} us of {bound:.0}, before {:.0} us", before.p99_micros);
-    judge(params, &judged, text, worst <= bound, found, report);
+    let found = format!("{usual:.0} us of {bound:.0}, before {:.0} us", before.p99_micros);
+    judge(params, &judged, text, usual <= bound, found, report);
     let failed: u64 = judged.iter().map(|phase| phase.stats.failed()).sum();
     report.promise("no request fails before or after", failed == 0, format!("{failed} failed"));
 }

@@ -176,7 +176,6 @@ impl Down<'_> {
         let mut encoder = Encoder::new(framing);
         let mut more = true;
         loop {
-            self.patience.check()?;
             more = more && self.next_piece().await?;
             let Self { cx, upload, attempt, out, .. } = self;
             let piece = if more { attempt.piece() } else { &[] };
@@ -216,6 +215,7 @@ impl Down<'_> {
             if complete {
                 return Ok(());
             }
+            self.patience.check()?;
         }
     }
 

@@ -469,8 +469,23 @@ fn trim(mut value: &[u8]) -> &[u8] {
 
 /// Whether a byte may stand in a field name or a method (RFC 9110 §5.6.2, `tchar`).
 pub(super) fn is_token_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+    TOKEN_BYTES[usize::from(byte)]
 }
+
+static TOKEN_BYTES: [bool; 256] = {
+    let (marks, mut bytes) = (b"!#$%&'*+-.^_`|~", [false; 256]);
+    let mut byte = 0;
+    while byte < bytes.len() {
+        bytes[byte] = (byte as u8).is_ascii_alphanumeric();
+        byte += 1;
+    }
+    let mut at = 0;
+    while at < marks.len() {
+        bytes[marks[at] as usize] = true;
+        at += 1;
+    }
+    bytes
+};
 
 /// Whether all bytes may stand in a field value: visible ASCII, space, tab and obs-text.
 pub(super) fn is_value(value: &[u8]) -> bool {

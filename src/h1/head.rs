@@ -282,6 +282,8 @@ pub(super) struct Facts {
     pub close: bool,
     /// `Connection: keep-alive`.
     pub keep_alive: bool,
+    /// `Connection: upgrade`.
+    upgrade: bool,
     /// `Connection` names fields that stop here.
     pub nominates: bool,
     /// `Connection: upgrade` and `Upgrade: websocket`.
@@ -310,7 +312,7 @@ impl Facts {
     /// one `chunked`, and messages that say both or speak of codings in HTTP/1.0.
     pub(super) fn gather(fields: &Fields, version: HttpVersion) -> Result<Self, HeadError> {
         let mut facts = Self::default();
-        let (mut connection_upgrade, mut upgrade_websocket) = (false, false);
+        let mut upgrade_websocket = false;
         let mut transfer_encodings = 0;
         for (known, value) in fields.of_kinds(Self::KINDS) {
             let has = |option: &[u8]| list(value).any(|one| one.eq_ignore_ascii_case(option));
@@ -318,23 +320,20 @@ impl Facts {
                 Known::ContentLength => facts.add_content_length(value)?,
                 Known::TransferEncoding => transfer_encodings += 1,
                 Known::Host => facts.hosts += 1,
-                Known::Connection => {
-                    for token in list(value) {
-                        match ConnectionOption::of(token) {
-                            ConnectionOption::Close => facts.close = true,
-                            ConnectionOption::KeepAlive => facts.keep_alive = true,
-                            ConnectionOption::Upgrade => connection_upgrade = true,
-                            ConnectionOption::Field => facts.nominates = true,
-                        }
+                Known::Connection => match ConnectionOption::of(value) {
+                    ConnectionOption::Field => {
+                        list(value).for_each(|token| facts.note(ConnectionOption::of(token)));
                     }
-                }
+                    // Most say one thing only.
+                    option => facts.note(option),
+                },
                 Known::Upgrade => upgrade_websocket |= has(b"websocket"),
                 Known::Expect => facts.expect = true,
                 Known::Te => facts.te_trailers |= has(b"trailers"),
                 _ => {}
             }
         }
-        facts.websocket = connection_upgrade && upgrade_websocket;
+        facts.websocket = facts.upgrade && upgrade_websocket;
         if transfer_encodings > 0 {
             facts.check_transfer_encoding(fields, transfer_encodings, version)?;
             facts.chunked = true;
@@ -345,6 +344,15 @@ impl Facts {
     /// Whether the connection stays after this message, as far as `Connection` says.
     pub(super) fn persists(&self, version: HttpVersion) -> bool {
         !self.close && (self.keep_alive || version != HttpVersion::Http10)
+    }
+
+    fn note(&mut self, option: ConnectionOption) {
+        match option {
+            ConnectionOption::Close => self.close = true,
+            ConnectionOption::KeepAlive => self.keep_alive = true,
+            ConnectionOption::Upgrade => self.upgrade = true,
+            ConnectionOption::Field => self.nominates = true,
+        }
     }
 
     fn add_content_length(&mut self, value: &[u8]) -> Result<(), HeadError> {

@@ -280,18 +280,21 @@ impl RequestHead {
             return Ok(());
         }
         let value = str::from_utf8(value).map_err(|_| HeadError::Bad("host_malformed"))?;
-        let host = host_of(value)?.to_ascii_lowercase();
+        self.host.push_str(host_of(value)?);
+        self.host.make_ascii_lowercase();
         self.authority.push_str(value);
-        self.host.push_str(&host);
         Ok(())
     }
 
     fn set_authority(&mut self, authority: &str) -> Result<(), HeadError> {
-        let host = host_of(authority)?;
-        self.host.clear();
-        self.host.push_str(host);
-        self.host.make_ascii_lowercase();
         self.authority.clear();
+        self.host.clear();
+        if authority == self.last.0 && !authority.is_empty() {
+            self.host.push_str(&self.last.1);
+        } else {
+            self.host.push_str(host_of(authority)?);
+            self.host.make_ascii_lowercase();
+        }
         self.authority.push_str(authority);
         Ok(())
     }

@@ -235,28 +235,56 @@ fn address(out: &mut Vec<u8>, address: IpAddr) {
         // Writing to a Vec cannot fail.
         return drop(write!(out, "{address}"));
     };
+    // A part is copied whole, and what is behind its end is written over by the next.
     let (mut text, mut length) = ([0; 16], 0);
     for octet in address.octets() {
-        let digits = [octet / 100, octet / 10 % 10, octet % 10];
-        let first = digits[..2].iter().position(|digit| *digit > 0).unwrap_or(2);
-        for digit in &digits[first..] {
-            text[length] = b'0' + digit;
-            length += 1;
-        }
-        text[length] = b'.';
-        length += 1;
+        let (part, len) = OCTETS[usize::from(octet)];
+        text[length..length + 4].copy_from_slice(&part);
+        length += len;
     }
     out.extend_from_slice(&text[..length - 1]);
 }
 
+/// Each part of an IPv4 address as text with a point behind it, and how long that is.
+static OCTETS: [([u8; 4], usize); 256] = {
+    let (mut parts, mut octet) = ([([b'.'; 4], 0); 256], 0);
+    while octet < parts.len() {
+        let digits = [octet / 100, octet / 10 % 10, octet % 10];
+        let len = if octet < 10 {
+            1
+        } else if octet < 100 {
+            2
+        } else {
+            3
+        };
+        let mut at = 0;
+        while at < len {
+            parts[octet].0[at] = b'0' + digits[3 - len + at] as u8;
+            at += 1;
+        }
+        parts[octet].1 = len + 1;
+        octet += 1;
+    }
+    parts
+};
+
 /// Writes a number's bytes as digits, two each.
 fn hexadecimal(room: &mut [u8], number: u64) {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
     for (pair, byte) in room.chunks_exact_mut(2).zip(number.to_be_bytes()) {
-        pair[0] = DIGITS[usize::from(byte >> 4)];
-        pair[1] = DIGITS[usize::from(byte & 15)];
+        pair.copy_from_slice(&PAIRS[usize::from(byte)]);
     }
 }
+
+/// Each byte in two digits.
+static PAIRS: [[u8; 2]; 256] = {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let (mut pairs, mut byte) = ([[0; 2]; 256], 0);
+    while byte < pairs.len() {
+        pairs[byte] = [DIGITS[byte >> 4], DIGITS[byte & 15]];
+        byte += 1;
+    }
+    pairs
+};
 
 #[cfg(test)]
 mod tests {

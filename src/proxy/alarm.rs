@@ -6,9 +6,10 @@
 use std::cell::RefCell;
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
+use tokio::task::coop;
 use tokio::time::Sleep;
 
 use crate::limits::ALARMS_KEPT;
@@ -18,6 +19,8 @@ use crate::limits::ALARMS_KEPT;
 pub struct Alarm {
     /// Made when first needed; moved only when it must ring earlier.
     sleep: Option<Pin<Box<Sleep>>>,
+    /// Whom it wakes, once the timer knows.
+    wakes: Option<Waker>,
 }
 
 impl Alarm {
@@ -27,13 +30,23 @@ impl Alarm {
         let sleep = self.sleep.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(at)));
         if at < sleep.deadline() {
             sleep.as_mut().reset(at);
+            self.wakes = None;
         }
+        // A timer that has not rung and knows whom to wake need not be told again.
+        if !sleep.is_elapsed() && self.wakes.as_ref().is_some_and(|it| it.will_wake(cx.waker())) {
+            return Poll::Pending;
+        }
+        // A task that has done much is put off before the timer gets to know it.
+        let mut told = coop::has_budget_remaining();
         while sleep.as_mut().poll(cx).is_ready() {
             if sleep.deadline() >= at {
+                self.wakes = None;
                 return Poll::Ready(());
             }
             sleep.as_mut().reset(at);
+            told = coop::has_budget_remaining();
         }
+        self.wakes = told.then(|| cx.waker().clone());
         Poll::Pending
     }
 
@@ -60,7 +73,8 @@ impl Alarms {
     }
 
     /// Takes one back, with its timer.
-    pub fn give(&self, alarm: Alarm) {
+    pub fn give(&self, mut alarm: Alarm) {
+        alarm.wakes = None;
         let mut kept = self.0.borrow_mut();
         if alarm.sleep.is_some() && kept.len() < ALARMS_KEPT {
             kept.push(alarm);
@@ -88,6 +102,36 @@ mod tests {
         assert_eq!(start.elapsed(), late);
         alarm.guard(tokio::time::Instant::now().into_std(), std::future::pending::<()>()).await;
         assert_eq!(start.elapsed(), late);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_alarm_rings_although_the_task_that_set_it_was_put_off() {
+        let start = tokio::time::Instant::now();
+        let at = start.into_std() + Duration::from_secs(1);
+        let mut alarm = Alarm::default();
+        poll_fn(|cx| {
+            while coop::has_budget_remaining() {
+                assert!(pin!(coop::consume_budget()).poll(cx).is_ready());
+            }
+            assert!(alarm.poll(cx, at).is_pending());
+            Poll::Ready(())
+        })
+        .await;
+        let ringing = poll_fn(|cx| alarm.poll(cx, at));
+        tokio::time::timeout(Duration::from_secs(10), ringing).await.expect("it rings");
+        assert_eq!(start.elapsed(), Duration::from_secs(1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_alarm_wakes_whoever_waits_for_it_last() {
+        let start = tokio::time::Instant::now();
+        let at = start.into_std() + Duration::from_secs(1);
+        let mut alarm = Alarm::default();
+        let first = std::task::Waker::noop();
+        assert!(alarm.poll(&mut Context::from_waker(first), at).is_pending());
+        let ringing = poll_fn(|cx| alarm.poll(cx, at));
+        tokio::time::timeout(Duration::from_secs(10), ringing).await.expect("it rings");
+        assert_eq!(start.elapsed(), Duration::from_secs(1));
     }
 
     #[tokio::test(start_paused = true)]

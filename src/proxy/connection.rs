@@ -40,6 +40,8 @@ struct Connection {
     seat: Rc<Seat>,
     client: Client,
     alarm: Alarm,
+    /// Whether the worker knows how to wake it when it drains.
+    known: bool,
 }
 
 /// Serves a connection until either side ends it.
@@ -50,6 +52,7 @@ pub async fn serve(worker: Rc<Worker>, seat: Seat, stream: Stream, begun: Vec<u8
         seat: Rc::new(seat),
         client: Client::new(stream, begun, held),
         alarm: Alarm::default(),
+        known: false,
     };
     let mut first = true;
     loop {
@@ -83,7 +86,7 @@ impl Connection {
         // The clock is read only when there is something to wait for.
         let (mut patience, mut deadline) = (patience, None);
         let mut begun: Option<Box<Scratch>> = None;
-        let Self { worker, seat, client, alarm } = self;
+        let Self { worker, seat, client, alarm, known } = self;
         if !client.unread().is_empty() {
             begun = Some(worker.buffers.take_scratch());
         }
@@ -115,7 +118,7 @@ impl Connection {
                     Poll::Ready(Ok(count)) => Poll::Ready(Some(count)),
                     Poll::Ready(Err(_)) => Poll::Ready(Some(0)),
                     Poll::Pending => {
-                        if is_idle {
+                        if is_idle && !std::mem::replace(known, true) {
                             worker.wake_on_drain(seat.id, task.waker());
                         }
                         let until = *deadline.get_or_insert_with(|| clock::now() + patience);

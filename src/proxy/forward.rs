@@ -196,7 +196,7 @@ async fn begin<'a>(
     let service: &Service = &lease.snapshot.services[assigned.service];
     let version: &Version = &service.versions[assigned.version];
     let load = |id| worker.pools.load(id);
-    let (entropy, ms) = (worker.entropy(), clock::process_ms(now));
+    let (entropy, ms) = (worker.entropy(), || clock::process_ms(now));
     let Some(picked) = pick::pick(version, entropy, ms, tries.failed_endpoint, load) else {
         cx.endpoint = None;
         return Ok(Begun::Failed(match version.is_usable() {

@@ -182,7 +182,7 @@ impl Copy {
         let pools = &worker.shadow_pools;
         let now = clock::now();
         let load = |id| pools.load(id);
-        let place = pick::pick(version, worker.entropy(), clock::process_ms(now), None, load);
+        let place = pick::pick(version, worker.entropy(), || clock::process_ms(now), None, load);
         let place = place.ok_or(UpstreamFault::NoEndpoint)?;
         let endpoint = version.endpoints[place].endpoint.clone();
         let pool = pools.endpoint(endpoint.id);

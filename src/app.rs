@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 use crate::admin::{self, AdminState};
 use crate::certs::CertStore;
 use crate::clock;
-use crate::config::{self, Config, Report};
+use crate::config::{self, Config, Loaded, Report};
 use crate::control::{Author, Control, Event, Outcome, Refusal};
 use crate::limits::FIRST_LOOK_MAX;
 use crate::name::{ListenerName, ServiceName, VersionName};
@@ -30,6 +30,7 @@ use crate::revision::journal::Journal;
 use crate::revision::store::{Revision, RevisionStore};
 use crate::revision::{Entry, merge};
 use crate::rollout::driver::Rollouts;
+use crate::route::Routes;
 use crate::shadow::ShadowHub;
 use crate::snapshot::Snapshot;
 use crate::telemetry::collector::Telemetry;
@@ -436,7 +437,8 @@ impl Inner {
 
     async fn try_reload(&self, author: &Author) -> Result<Outcome, ReloadError> {
         let fingerprint = config::fingerprint(&self.path);
-        let loaded = match config::load(&self.path, &self.environment) {
+        let running = self.control.state().await.config.clone();
+        let (loaded, routes) = match self.load(running.is_large()).await {
             Ok(loaded) => loaded,
             Err(report) => {
                 self.remember(fingerprint);
@@ -449,22 +451,35 @@ impl Inner {
             return Ok(self.control.keep().await);
         }
         let config = loaded.config;
-        let running = self.control.state().await.config.clone();
         if let Some(text) = needs_restart(&running, &config) {
             return Err(ReloadError::Refused(text));
         }
+        // The last hold on a large one is the control plane's, which has it freed in the background.
+        drop(running);
         let bound = self.prepare_listeners(&config).await.map_err(ReloadError::Refused)?;
-        let level = config.log.level.as_str();
+        let level = config.log.level;
         let kept: Vec<_> = config.listeners.clone();
         let sources = with_certs(loaded.sources, &config);
-        let adopted = self.control.adopt(config.clone(), author).await;
+        let adopted = self.control.adopt(config, routes, author).await;
         let outcome =
             adopted.map_err(|refusal: Refusal| ReloadError::Refused(refusal.to_string()))?;
-        self.level.set(level);
+        self.level.set(level.as_str());
         self.replace_listeners(&kept, bound).await;
         *lock(&self.sources) = sources;
         *lock(&self.adopted) = loaded.fingerprint;
         Ok(outcome)
+    }
+
+    /// Reads the files and compiles their routes; in the background if there are likely to be many.
+    async fn load(&self, large: bool) -> Result<(Loaded, Routes), Report> {
+        let (path, environment) = (self.path.clone(), self.environment);
+        let registry = self.control.shared.registry.clone();
+        let load = move || {
+            let loaded = config::load(&path, &environment)?;
+            let routes = loaded.config.route_table(&registry);
+            Ok((loaded, routes))
+        };
+        if large { self.control.background.run(load).await } else { load() }
     }
 
     fn remember(&self, fingerprint: Option<u64>) {

@@ -17,9 +17,10 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{Mutex, MutexGuard, broadcast};
 
+use crate::background::Background;
 use crate::clock;
 use crate::config::{Config, Report};
-use crate::limits::{ACKNOWLEDGE_WARN, EVENTS_KEPT};
+use crate::limits::{ACKNOWLEDGE_WARN, EVENTS_KEPT, LARGE_ROUTES};
 use crate::name::{ServiceName, VersionName};
 use crate::proxy::counters::Counts;
 use crate::proxy::recent::Recent;
@@ -29,6 +30,7 @@ use crate::revision::history::History;
 use crate::revision::journal::Journal;
 use crate::revision::store::Revision;
 use crate::revision::{Entry, merge};
+use crate::route::Routes;
 use crate::snapshot::{BEFORE_ROLLOUT, CompileError, Service, Snapshot};
 use crate::traffic::{Traffic, TrafficMap};
 
@@ -155,6 +157,8 @@ pub struct Control {
     events: broadcast::Sender<Event>,
     /// Revisions that were replaced, as long as requests may still hold them.
     retired: std::sync::Mutex<Vec<Arc<Revision>>>,
+    /// Where large configurations are compiled and freed.
+    pub background: Background,
 }
 
 impl Control {
@@ -171,7 +175,8 @@ impl Control {
         let state = State { config, traffic, history, journal, invalid: None };
         let (events, _) = broadcast::channel(EVENTS_KEPT);
         let retired = std::sync::Mutex::default();
-        let control = Self { shared, workers, state: Mutex::new(state), events, retired };
+        let (state, background) = (Mutex::new(state), Background::default());
+        let control = Self { shared, workers, state, events, retired, background };
         control.make_room(&control.current().snapshot);
         control
     }
@@ -227,8 +232,14 @@ impl Control {
         Ok(outcome)
     }
 
-    /// Takes a new configuration over: the three-way merge of file and live traffic.
-    pub async fn adopt(&self, config: Config, author: &Author) -> Result<Outcome, Refusal> {
+    /// Takes a new configuration over, with its route table: the three-way merge of file and live
+    /// traffic.
+    pub async fn adopt(
+        &self,
+        config: Config,
+        routes: Routes,
+        author: &Author,
+    ) -> Result<Outcome, Refusal> {
         let mut state = self.state.lock().await;
         let config = Arc::new(config);
         let merged = merge::merge(&config.services, &state.traffic);
@@ -237,7 +248,7 @@ impl Control {
         }
         let registry = &self.shared.registry;
         let snapshot = Snapshot::compile(
-            config.route_table(registry),
+            routes,
             &config.services,
             &merged.traffic,
             Arc::new(config.edge.clone()),
@@ -246,8 +257,11 @@ impl Control {
         let terms = Terms::default();
         let outcome =
             self.publish(&mut state, snapshot, merged.traffic, author, "reload", &terms).await?;
-        state.config = config;
+        let before = std::mem::replace(&mut state.config, config);
         state.invalid = None;
+        if before.is_large() {
+            self.background.free(before);
+        }
         Ok(outcome)
     }
 
@@ -364,7 +378,9 @@ impl Control {
     pub fn free_retired(&self) {
         let is_free = |revision: &mut Arc<Revision>| Arc::strong_count(revision) == 1;
         let free: Vec<_> = self.retired().extract_if(.., is_free).collect();
-        drop(free);
+        if free.iter().any(|revision| revision.snapshot.routes.routes().len() >= LARGE_ROUTES) {
+            self.background.free(free);
+        }
     }
 
     fn retired(&self) -> std::sync::MutexGuard<'_, Vec<Arc<Revision>>> {

@@ -6,6 +6,7 @@
 
 pub mod admin;
 pub mod app;
+pub mod background;
 pub mod certs;
 pub mod cli;
 pub mod client_cert;

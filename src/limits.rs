@@ -12,6 +12,12 @@ pub const NAME_BYTES_MAX: usize = 63;
 pub const VERSIONS_MAX: usize = 250;
 /// Endpoints of one version.
 pub const ENDPOINTS_MAX: usize = 4096;
+/// Routes from which on a configuration is compiled and freed in the background: fewer take less than a
+/// millisecond or two.
+pub const LARGE_ROUTES: usize = 300;
+/// How long what is done in the background may take before it is done at once: an edit is live within a
+/// second.
+pub const BACKGROUND_PATIENCE: Duration = Duration::from_millis(300);
 /// Bytes of a request target; longer is 414.
 pub const TARGET_BYTES_MAX: usize = 16 * 1024;
 /// Bytes of a response head from an upstream.

@@ -14,7 +14,7 @@ use super::reference::ROOT;
 use super::route::{self, ReadRoute, RoutePlan, Target};
 use super::server::{self, AdminSettings, LogSettings, ServerSettings};
 use super::service::{self, ReadService};
-use crate::limits::LISTENERS_MAX;
+use crate::limits::{LARGE_ROUTES, LISTENERS_MAX};
 use crate::name::{RouteName, ServiceName};
 use crate::plan::{ListenerPlan, ServicePlan};
 use crate::route::{Action, Route, RouteTable, Routes};
@@ -42,6 +42,11 @@ impl Config {
     /// with the places of services in the order of names.
     pub fn routes(&self, registry: &Registry) -> Vec<Arc<Route>> {
         self.routes_numbered(|name| registry.route(name))
+    }
+
+    /// Whether compiling and freeing it takes long enough to be felt by requests.
+    pub fn is_large(&self) -> bool {
+        self.routes.len() >= LARGE_ROUTES
     }
 
     /// The table of [`Config::routes`].

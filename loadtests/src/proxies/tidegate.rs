@@ -132,6 +132,20 @@ impl Tidegate {
         fs::rename(fresh, self.file())
     }
 
+    /// Writes a file beside the one in use, to be put in its place by [`Self::replace_by`].
+    pub fn prepare_file(&self, name: &str, setup: &Setup) -> io::Result<PathBuf> {
+        let prepared = self.home.path().join(format!(".tidegate.toml.{name}"));
+        fs::write(&prepared, setup.render(self.listener, self.admin.address))?;
+        Ok(prepared)
+    }
+
+    /// Replaces the file by a prepared one, which stays: it costs no more than two names.
+    pub fn replace_by(&self, prepared: &Path) -> io::Result<()> {
+        let fresh = self.home.path().join(".tidegate.toml.new");
+        fs::hard_link(prepared, &fresh)?;
+        fs::rename(fresh, self.file())
+    }
+
     /// Writes into the file in place.
     pub fn overwrite_file(&self, setup: &Setup) -> io::Result<()> {
         fs::write(self.file(), setup.render(self.listener, self.admin.address))

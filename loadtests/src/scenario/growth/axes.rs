@@ -2,6 +2,8 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use super::Params;
@@ -63,10 +65,29 @@ impl Case {
 
 /// A file that is edited again and again.
 pub struct Publishing {
-    /// The file.
-    pub setup: Setup,
+    /// What is put in its place in turn, written before: writing ten thousand routes would hold up the
+    /// load, on whose core that is done.
+    files: [PathBuf; 2],
+    turn: AtomicUsize,
     /// How often.
     pub every: Duration,
+}
+
+impl Publishing {
+    fn of(case: &Case, setup: &Setup, every: Duration) -> io::Result<Self> {
+        let prepare = |timeout: &str| {
+            let service_keys = format!("timeout = \"{timeout}\"\n");
+            let setup = Setup { service_keys, ..setup.clone() };
+            case.tidegate.prepare_file(timeout, &setup)
+        };
+        let files = [prepare("20s")?, prepare("21s")?];
+        Ok(Self { files, turn: AtomicUsize::new(0), every })
+    }
+
+    /// The file after the one before.
+    pub fn next(&self) -> &Path {
+        &self.files[self.turn.fetch_add(1, Ordering::Relaxed) % self.files.len()]
+    }
 }
 
 /// What builds an axis.
@@ -186,8 +207,10 @@ fn reloads(context: &Context, params: &Params) -> io::Result<Axis> {
         let mut case = Case::start(context, reloads.to_string(), &setup, true)?;
         case.plan.connections = params.connections;
         case.plan.pace = Pace::Rate(params.reload_rate);
-        case.publishing = (reloads > 0)
-            .then(|| Publishing { setup: setup.clone(), every: Duration::from_secs(1) / reloads });
+        if reloads > 0 {
+            let every = Duration::from_secs(1) / reloads;
+            case.publishing = Some(Publishing::of(&case, &setup, every)?);
+        }
         cases.push(case);
     }
     let rate = grouped(f64::from(params.reload_rate));
@@ -205,8 +228,9 @@ fn publications(context: &Context, params: &Params) -> io::Result<Axis> {
         let mut case = Case::start(context, label.to_owned(), &setup, true)?;
         case.plan = to_last_route(&case, count, params);
         case.plan.pace = Pace::Rate(params.publish_rate);
-        case.publishing =
-            (label == "published").then(|| Publishing { setup: setup.clone(), every });
+        if label == "published" {
+            case.publishing = Some(Publishing::of(&case, &setup, every)?);
+        }
         cases.push(case);
     }
     let title = format!(

@@ -117,15 +117,13 @@ fn publish(
     done: &AtomicBool,
     count: &AtomicU64,
 ) -> io::Result<()> {
-    let mut setup = publishing.setup.clone();
     let mut next = Instant::now() + publishing.every;
     while !done.load(Ordering::Relaxed) {
         std::thread::sleep(next.saturating_duration_since(Instant::now()));
         // One that took longer than its time is not made up for.
         next = (next + publishing.every).max(Instant::now());
-        let number = count.fetch_add(1, Ordering::Relaxed);
-        setup.service_keys = format!("timeout = \"{}s\"\n", 20 + number % 20);
-        case.tidegate.replace_file(&setup)?;
+        count.fetch_add(1, Ordering::Relaxed);
+        case.tidegate.replace_by(publishing.next())?;
         case.tidegate.admin.expect("POST", "/v1/reload", None)?;
     }
     Ok(())

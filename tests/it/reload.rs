@@ -2,6 +2,8 @@
 
 use serde_json::json;
 
+use tidegate::limits::LARGE_ROUTES;
+
 use crate::rig::{Rig, says};
 
 async fn weights_are(rig: &Rig, blue: u32, green: u32) -> bool {
@@ -16,6 +18,28 @@ async fn a_valid_edit_is_live_and_closes_no_connection() {
     rig.edit(|text| text.replace("blue = 100, green = 0", "blue = 0, green = 100"));
     rig.until("the edit is live", || weights_are(&rig, 0, 100)).await;
     assert_eq!(client.get("/").await.text(), "green");
+    rig.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_of_many_routes_is_edited_like_a_small_one() {
+    let routes = |count: usize| -> String {
+        let route =
+            |n| format!("[[route]]\npath = \"/many/{n}\"\nredirect = {{ path = \"/to/{n}\" }}\n");
+        (0..count).map(route).collect()
+    };
+    let rig = Rig::blue_green().await;
+    rig.edit(|text| text + &routes(2 * LARGE_ROUTES));
+    rig.until("the routes are live", || async { rig.get("/many/599").await.status == 302 }).await;
+    // From here on edits are compiled in the background.
+    rig.edit(|text| text.replace("blue = 100, green = 0", "blue = 0, green = 100"));
+    rig.until("the edit is live", || weights_are(&rig, 0, 100)).await;
+    rig.edit(|text| text.replacen("/many/1\"", "/many\"", 1) + "[[route]]\npath = 7\n");
+    let (status, problem) = rig.admin("POST", "/v1/reload", None).await;
+    assert_eq!(status, 422, "{problem}");
+    assert_eq!(rig.get("/many/1").await.status, 302, "what was refused has changed nothing");
+    rig.edit(|text| text[..text.find("[[route]]\npath = \"/many/0\"").unwrap()].to_owned());
+    rig.until("the routes are gone", || async { rig.get("/many/599").await.status == 200 }).await;
     rig.finish().await;
 }
 

@@ -143,6 +143,7 @@ const IMPORTS: &[(&str, &str)] = &[
     ("clock", ""),
     ("phase", ""),
     ("watch", "limits"),
+    ("background", "limits"),
     ("name", "limits"),
     ("weight", "limits name"),
     ("h1", "limits"),
@@ -171,7 +172,7 @@ const IMPORTS: &[(&str, &str)] = &[
          split upstream",
     ),
     ("explain", "h1 limits name plan proxy route snapshot split upstream"),
-    ("control", "clock config limits name proxy revision snapshot traffic"),
+    ("control", "background clock config limits name proxy revision route snapshot traffic"),
     (
         "operations",
         "clock config control name plan revision rollout snapshot split telemetry traffic \
@@ -187,7 +188,7 @@ const IMPORTS: &[(&str, &str)] = &[
     (
         "app",
         "admin certs clock config control limits name net operations phase plan proxy revision \
-         rollout shadow snapshot telemetry traffic upstream watch",
+         rollout route shadow snapshot telemetry traffic upstream watch",
     ),
     ("demo", "app cli clock control name net telemetry"),
     ("cli", "admin app clock config control demo diff h1 net plan revision rollout"),
@@ -245,6 +246,7 @@ const SPAWNERS: &[&str] = &[
     "src/admin/mod.rs",
     "src/admin/server.rs",
     "src/app.rs",
+    "src/background.rs",
     "src/cli/client.rs",
     "src/cli/compare.rs",
     "src/cli/simulate.rs",

@@ -438,7 +438,7 @@ impl Inner {
     async fn try_reload(&self, author: &Author) -> Result<Outcome, ReloadError> {
         let fingerprint = config::fingerprint(&self.path);
         let running = self.control.state().await.config.clone();
-        let (loaded, routes) = match self.load(running.is_large()).await {
+        let loaded = match self.load(running.is_large()).await {
             Ok(loaded) => loaded,
             Err(report) => {
                 self.remember(fingerprint);
@@ -450,12 +450,13 @@ impl Inner {
         if loaded.fingerprint == *lock(&self.adopted) {
             return Ok(self.control.keep().await);
         }
-        let config = loaded.config;
+        let config = Arc::new(loaded.config);
         if let Some(text) = needs_restart(&running, &config) {
             return Err(ReloadError::Refused(text));
         }
         // The last hold on a large one is the control plane's, which has it freed in the background.
         drop(running);
+        let routes = self.route_table(&config).await;
         let bound = self.prepare_listeners(&config).await.map_err(ReloadError::Refused)?;
         let level = config.log.level;
         let kept: Vec<_> = config.listeners.clone();
@@ -470,16 +471,20 @@ impl Inner {
         Ok(outcome)
     }
 
-    /// Reads the files and compiles their routes; in the background if there are likely to be many.
-    async fn load(&self, large: bool) -> Result<(Loaded, Routes), Report> {
+    /// Reads the files; in the background if there are likely to be many routes in them.
+    async fn load(&self, large: bool) -> Result<Loaded, Report> {
         let (path, environment) = (self.path.clone(), self.environment);
-        let registry = self.control.shared.registry.clone();
-        let load = move || {
-            let loaded = config::load(&path, &environment)?;
-            let routes = loaded.config.route_table(&registry);
-            Ok((loaded, routes))
-        };
+        let load = move || config::load(&path, &environment);
         if large { self.control.background.run(load).await } else { load() }
+    }
+
+    /// Compiles the routes; in the background if there are many. Their numbers are taken before: a
+    /// thread that waits for time must hold no lock that others want.
+    async fn route_table(&self, config: &Arc<Config>) -> Routes {
+        let numbers = config.route_numbers(&self.control.shared.registry);
+        let (large, config) = (config.is_large(), config.clone());
+        let compile = move || config.numbered_table(&numbers);
+        if large { self.control.background.run(compile).await } else { compile() }
     }
 
     fn remember(&self, fingerprint: Option<u64>) {

@@ -236,12 +236,11 @@ impl Control {
     /// traffic.
     pub async fn adopt(
         &self,
-        config: Config,
+        config: Arc<Config>,
         routes: Routes,
         author: &Author,
     ) -> Result<Outcome, Refusal> {
         let mut state = self.state.lock().await;
-        let config = Arc::new(config);
         let merged = merge::merge(&config.services, &state.traffic);
         for note in &merged.notes {
             tracing::info!("{note}");

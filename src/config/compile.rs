@@ -41,7 +41,7 @@ impl Config {
     /// The routes ready to serve: with the numbers that `registry` keeps for their names, and
     /// with the places of services in the order of names.
     pub fn routes(&self, registry: &Registry) -> Vec<Arc<Route>> {
-        self.routes_numbered(|name| registry.route(name))
+        self.numbered(&self.route_numbers(registry))
     }
 
     /// Whether compiling and freeing it takes long enough to be felt by requests.
@@ -51,12 +51,22 @@ impl Config {
 
     /// The table of [`Config::routes`].
     pub fn route_table(&self, registry: &Registry) -> Routes {
-        Arc::new(RouteTable::new(self.routes(registry)))
+        self.numbered_table(&self.route_numbers(registry))
     }
 
-    fn routes_numbered(&self, number: impl Fn(&RouteName) -> u32) -> Vec<Arc<Route>> {
+    /// The numbers that `registry` keeps for the names of the routes, in the order of the file.
+    pub fn route_numbers(&self, registry: &Registry) -> Vec<u32> {
+        self.routes.iter().map(|plan| registry.route(&plan.name)).collect()
+    }
+
+    /// The table of the routes with these numbers, one for each in the order of the file.
+    pub fn numbered_table(&self, numbers: &[u32]) -> Routes {
+        Arc::new(RouteTable::new(self.numbered(numbers)))
+    }
+
+    fn numbered(&self, numbers: &[u32]) -> Vec<Arc<Route>> {
         let places: BTreeMap<_, _> = self.services.keys().zip(0..).collect();
-        let route = |plan: &RoutePlan| {
+        let route = |(plan, number): (&RoutePlan, &u32)| {
             let action = match &plan.target {
                 Target::Forward { service, path } => Action::Forward {
                     // Every service that a route names is in the map: reading checked it.
@@ -67,7 +77,7 @@ impl Config {
                 Target::Redirect(redirect) => Action::Redirect(redirect.clone()),
             };
             Arc::new(Route {
-                id: number(&plan.name),
+                id: *number,
                 name: plan.name.clone(),
                 matches: plan.matches.clone(),
                 action,
@@ -76,7 +86,7 @@ impl Config {
                 rate: plan.rate.clone(),
             })
         };
-        self.routes.iter().map(route).collect()
+        self.routes.iter().zip(numbers).map(route).collect()
     }
 }
 
@@ -203,7 +213,7 @@ fn warn_of_unused(findings: &Findings, config: &Config, services: &[ReadService]
 }
 
 fn warn_of_hidden_routes(findings: &Findings, config: &Config, routes: &[ReadRoute]) {
-    let table = RouteTable::new(config.routes_numbered(|_| 0));
+    let table = RouteTable::new(config.numbered(&vec![0; config.routes.len()]));
     for (hidden, by) in table.never_match() {
         let (Some(hidden), Some(by)) = (routes.get(hidden), routes.get(by)) else { continue };
         let name = &by.plan.name;

@@ -17,7 +17,7 @@ pub const ENDPOINTS_MAX: usize = 4096;
 pub const LARGE_ROUTES: usize = 300;
 /// How long what is done in the background may take before it is done at once: an edit is live within a
 /// second.
-pub const BACKGROUND_PATIENCE: Duration = Duration::from_millis(300);
+pub const BACKGROUND_PATIENCE: Duration = Duration::from_millis(150);
 /// Bytes of a request target; longer is 414.
 pub const TARGET_BYTES_MAX: usize = 16 * 1024;
 /// Bytes of a response head from an upstream.

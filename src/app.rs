@@ -85,6 +85,8 @@ struct Inner {
     resolver: Resolver,
     level: LevelHandle,
     listeners: Mutex<BTreeMap<ListenerName, Open>>,
+    /// Held by a reload: what was read first must not come into force last.
+    reloading: Mutex<()>,
     /// The files that were read last, certificates among them: what the watcher looks at.
     sources: std::sync::Mutex<Vec<PathBuf>>,
     /// Of the content that was read last, and of that which is in force.
@@ -167,6 +169,7 @@ impl App {
             resolver: Resolver::new(),
             level,
             listeners: Mutex::default(),
+            reloading: Mutex::default(),
             sources: std::sync::Mutex::new(sources),
             fingerprint: std::sync::Mutex::new(loaded.fingerprint),
             adopted: std::sync::Mutex::new(loaded.fingerprint),
@@ -436,6 +439,7 @@ impl Inner {
     }
 
     async fn try_reload(&self, author: &Author) -> Result<Outcome, ReloadError> {
+        let _turn = self.reloading.lock().await;
         let fingerprint = config::fingerprint(&self.path);
         let running = self.control.state().await.config.clone();
         let loaded = match self.load(running.is_large()).await {

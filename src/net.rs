@@ -142,12 +142,39 @@ pub fn bind(address: SocketAddr, count: usize) -> io::Result<Vec<StdListener>> {
             socket.set_reuse_port(true)?;
             // Accepted sockets inherit it: a system call less for each connection.
             socket.set_tcp_nodelay(true)?;
+            defer_accept(&socket);
             socket.bind(&address.into())?;
             socket.listen(BACKLOG)?;
             Ok(socket.into())
         })
         .collect()
 }
+
+/// Has the kernel hold a connection back until the client has said something, or for a second: whoever
+/// speaks HTTP or TLS speaks first. Accepting and reading are then one turn of the worker instead of two:
+/// a new connection for each request cost 0.89 of what it did (1.05 of nginx's before, 0.94 after), a
+/// handshake 0.92. httpd and h2o do so too. Where a system does not know of it, all works without.
+#[cfg(target_os = "linux")]
+#[allow(unsafe_code, reason = "no safe function for it in std, socket2, nix or rustix")]
+fn defer_accept(socket: &Socket) {
+    use std::os::fd::AsRawFd;
+    // The least there is.
+    let seconds: libc::c_int = 1;
+    // SAFETY: the descriptor is open while `socket` is borrowed; the kernel reads as many bytes as it is
+    // told, those of `seconds`, and keeps no pointer to them.
+    unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::IPPROTO_TCP,
+            libc::TCP_DEFER_ACCEPT,
+            (&raw const seconds).cast(),
+            size_of_val(&seconds) as libc::socklen_t,
+        );
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn defer_accept(_: &Socket) {}
 
 fn socket(address: SocketAddr) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;

@@ -256,6 +256,17 @@ async fn connections_that_ask_for_nothing_are_closed_and_counted() {
     }
 }
 
+/// The kernel holds a silent connection back for a while, and then tells of it all the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_speaks_late_is_served() {
+    let rig = Rig::build().version("blue", says("blue")).start().await;
+    let mut late = rig.client().await;
+    rig.until("taken up", || async { rig.metric("tidegate_connections", &[]).await == 1.0 }).await;
+    assert_eq!(late.get("/").await.text(), "blue");
+    drop(late);
+    rig.finish().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_client_is_told_by_forwarded_where_that_is_wanted() {
     let theirs = "for=192.0.2.60;proto=http;by=203.0.113.43";

@@ -71,6 +71,15 @@ fn none(found: Vec<String>, what: &str) {
 }
 
 #[test]
+fn unsafe_stands_in_one_place() {
+    let unsafe_code =
+        |text: &str| text.matches("unsafe {").count() + text.matches("unsafe fn").count();
+    let places = sources().into_iter().map(|(name, text)| (name, unsafe_code(&text)));
+    let places: Vec<_> = places.filter(|(_, count)| *count > 0).collect();
+    assert_eq!(places, [("src/net.rs".to_owned(), 1)]);
+}
+
+#[test]
 fn every_file_begins_with_the_question_it_answers() {
     let bare =
         sources().into_iter().filter(|(name, text)| !is_test(name) && !text.starts_with("//!"));

@@ -137,6 +137,11 @@ impl Known {
             Self::Authorization | Self::Cookie | Self::ProxyAuthorization | Self::SetCookie
         )
     }
+
+    /// Whether the value is another one before long.
+    pub fn is_fleeting(self) -> bool {
+        matches!(self, Self::Date | Self::Traceparent | Self::XRequestId)
+    }
 }
 
 /// Whether a name is this one, whatever its case. Its length is known to the compiler, so that it

@@ -41,19 +41,12 @@ pub trait Section {
     /// Appends one field.
     fn line(&mut self, name: &[u8], value: &[u8]);
 
-    /// Appends a field whose value is never sent again.
-    fn once(&mut self, name: &'static str, value: &[u8]);
-
     /// Appends the fields that `passes` lets through.
     fn lines(&mut self, fields: &Fields, passes: impl FnMut(&Field<'_>) -> bool);
 }
 
 impl Section for Vec<u8> {
     fn line(&mut self, name: &[u8], value: &[u8]) {
-        field(self, name, value);
-    }
-
-    fn once(&mut self, name: &'static str, value: &[u8]) {
         field(self, name, value);
     }
 

@@ -17,6 +17,7 @@ pub mod counters;
 mod crowd;
 pub mod error;
 pub(crate) mod exchange;
+mod fields_h2;
 mod forward;
 mod greet;
 pub mod grpc;

@@ -51,7 +51,7 @@ pub fn fields_down(cx: &RequestCx, answer: &ResponseHead, is_tls: bool, out: &mu
         out.line(b"set-cookie", cookie.as_bytes());
     }
     if !edits.drops(b"x-request-id") {
-        out.once("x-request-id", cx.request_id.as_bytes());
+        out.line(b"x-request-id", cx.request_id.as_bytes());
     }
     if edge.version_header
         && let Some(version) = cx.version()

@@ -17,13 +17,14 @@ use hyper::upgrade::OnUpgrade;
 use super::body::{BodySource, Progress};
 use super::buffers::Held;
 use super::error::{Fault, UpstreamFault};
+use super::fields_h2::map_of;
 use super::pool::InFlight;
 use super::shared_h2::{Sender, Shared};
 use super::websocket;
 use super::worker::Worker;
-use crate::h1::fields::{Field, Fields};
+use crate::h1::fields::Fields;
 use crate::h1::head::{Framing, Method, ResponseHead};
-use crate::h1::write::Section;
+use crate::h1::write::Section as _;
 use crate::limits::{UPSTREAM_FIELDS_MAX, UPSTREAM_WINDOW_BYTES};
 
 /// The request body as hyper pulls it: one frame at a time through a slot.
@@ -368,14 +369,14 @@ fn request_of(head: &[u8], tls: bool, body: UpBody) -> Option<Request<UpBody>> {
         .path_and_query(parsed.path?)
         .build()
         .ok()?;
-    let mut request = Request::builder().method(parsed.method?).uri(uri);
+    let mut request = Request::builder().method(parsed.method?).uri(uri).body(body).ok()?;
     for field in parsed.headers.iter() {
         let skipped = ["host", "transfer-encoding", "connection", "upgrade"];
         if !skipped.iter().any(|name| field.name.eq_ignore_ascii_case(name)) {
-            request = request.header(field.name, field.value);
+            request.headers_mut().line(field.name.as_bytes(), field.value);
         }
     }
-    request.body(body).ok()
+    Some(request)
 }
 
 /// Makes the handshake of HTTP/1.1 that of HTTP/2 (RFC 8441 §5).
@@ -395,34 +396,4 @@ fn switching(head: &mut ResponseHead, fields: &HeaderMap, accept: &str) {
         head.fields.push(name.as_str().as_bytes(), value.as_bytes());
     }
     head.fields.push(websocket::ACCEPT.as_bytes(), accept.as_bytes());
-}
-
-/// Fields as hyper holds them.
-pub fn map_of(fields: &Fields) -> HeaderMap {
-    let mut map = HeaderMap::new();
-    map.lines(fields, |_| true);
-    map
-}
-
-/// What hyper does not take is left out.
-impl Section for HeaderMap {
-    fn line(&mut self, name: &[u8], value: &[u8]) {
-        let name = http::HeaderName::from_bytes(name);
-        let value = http::HeaderValue::from_bytes(value);
-        if let (Ok(name), Ok(value)) = (name, value) {
-            self.append(name, value);
-        }
-    }
-
-    fn once(&mut self, name: &'static str, value: &[u8]) {
-        if let Ok(mut value) = http::HeaderValue::from_bytes(value) {
-            // In the table of HPACK it would only drive out what is sent again.
-            value.set_sensitive(true);
-            self.append(name, value);
-        }
-    }
-
-    fn lines(&mut self, fields: &Fields, passes: impl FnMut(&Field<'_>) -> bool) {
-        fields.iter().filter(passes).for_each(|field| self.line(field.name(), field.value()));
-    }
 }

@@ -12,6 +12,7 @@ use rustc_hash::FxHasher;
 use crate::h1::fields::{Field, Fields, Known};
 use crate::h1::write::Section;
 use crate::limits::{MEMO_FIELDS, MEMO_VALUE_BYTES_MAX};
+use crate::proxy::fields_h2::made;
 
 /// The fields of one worker; one takes the place of another.
 #[derive(Debug)]
@@ -32,15 +33,16 @@ impl Default for Memo {
 }
 
 impl Memo {
-    /// The field, made anew if it is not there. What the library does not take is `None`.
+    /// The field, made anew if it is not there. What the library does not take is `None`. What was in no
+    /// answer before may be in none after, and stays out of the table of HPACK.
     fn field(
         &self,
         written: &[u8],
         value: &[u8],
         known: Known,
     ) -> Option<(HeaderName, HeaderValue)> {
-        if known.is_secret() || value.len() > MEMO_VALUE_BYTES_MAX {
-            return made(written, value);
+        if known.is_secret() || known == Known::XRequestId || value.len() > MEMO_VALUE_BYTES_MAX {
+            return made(written, value, known);
         }
         let mut hasher = FxHasher::default();
         hasher.write(written);
@@ -51,15 +53,12 @@ impl Memo {
         if let Some(kept) = slot.as_ref().filter(same) {
             return Some((kept.name.clone(), kept.value.clone()));
         }
-        let (name, value) = made(written, value)?;
+        let (name, mut value) = made(written, value, known)?;
         let written = written.into();
         *slot = Some(Kept { written, name: name.clone(), value: value.clone() });
+        value.set_sensitive(true);
         Some((name, value))
     }
-}
-
-fn made(name: &[u8], value: &[u8]) -> Option<(HeaderName, HeaderValue)> {
-    Some((HeaderName::from_bytes(name).ok()?, HeaderValue::from_bytes(value).ok()?))
 }
 
 /// The fields of an answer being made.
@@ -81,10 +80,6 @@ impl Section for Remembered<'_> {
         self.add(name, value, Known::of(name));
     }
 
-    fn once(&mut self, name: &'static str, value: &[u8]) {
-        self.map.once(name, value);
-    }
-
     fn lines(&mut self, fields: &Fields, passes: impl FnMut(&Field<'_>) -> bool) {
         let passing = fields.iter().filter(passes);
         passing.for_each(|field| self.add(field.name(), field.value(), field.known));
@@ -103,6 +98,18 @@ mod tests {
         let mut map = HeaderMap::new();
         Remembered { map: &mut map, memo }.lines(&fields, |_| true);
         map
+    }
+
+    #[test]
+    fn what_comes_again_is_put_into_the_table() {
+        let memo = Memo::default();
+        let answer =
+            [("Server", "a"), ("Date", "today"), ("Set-Cookie", "a=1"), ("X-Request-Id", "1")];
+        let kept_out = |map: HeaderMap| {
+            answer.iter().map(|(name, _)| map[*name].is_sensitive()).collect::<Vec<_>>()
+        };
+        assert_eq!(kept_out(map(&memo, &answer)), [true, true, true, true]);
+        assert_eq!(kept_out(map(&memo, &answer)), [false, true, true, true]);
     }
 
     #[test]

@@ -24,10 +24,10 @@ use crate::proxy::attempt::Attempt;
 use crate::proxy::buffers::Scratch;
 use crate::proxy::context::RequestCx;
 use crate::proxy::error::{ClientFault, Fault, ProxyError, Reason};
+use crate::proxy::fields_h2::map_of;
 use crate::proxy::forward::{self, Outgoing};
 use crate::proxy::listener::Seat;
 use crate::proxy::respond::{self, Patience};
-use crate::proxy::upstream_h2::map_of;
 use crate::proxy::worker::Worker;
 use crate::proxy::{Decision, VERSION_FIELD, decide, reply, tunnel, websocket};
 

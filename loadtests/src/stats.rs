@@ -155,6 +155,19 @@ impl Spread {
     }
 }
 
+/// How likely it is that at least so many of `all` are above what is no different from them (the sign test).
+pub fn chance_of(above: usize, all: usize) -> f64 {
+    let mut ways = 1.0;
+    let mut sum = 0.0;
+    for count in 0..=all {
+        if count >= above {
+            sum += ways;
+        }
+        ways *= (all - count) as f64 / (count + 1) as f64;
+    }
+    sum / 2f64.powi(all as i32)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -169,6 +182,20 @@ mod tests {
         ];
         for (samples, median, min, max) in cases {
             assert_eq!(Spread::of(samples.iter().copied()), Spread { median, min, max });
+        }
+    }
+
+    #[test]
+    fn chance_is_that_of_a_coin() {
+        let cases = [
+            (0, 0, 1.0),
+            (0, 5, 1.0),
+            (5, 5, 1.0 / 32.0),
+            (4, 5, 6.0 / 32.0),
+            (9, 12, 299.0 / 4096.0),
+        ];
+        for (above, all, chance) in cases {
+            assert!((chance_of(above, all) - chance).abs() < 1e-12, "{above} of {all}");
         }
     }
 

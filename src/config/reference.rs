@@ -108,7 +108,7 @@ sections! {
     LOG "log" "The log, on standard error, and the access log, on standard output." {
         "format" "`json` or `text`" Is(r#""json""#) => "How lines look.";
         "level" "`error`, `warn`, `info`, `debug`, `trace` or `off`" Is(r#""info""#)
-            => "How much is told.";
+            => "How much is told. A release has nothing more to tell at `trace` than at `debug`.";
         "access" "boolean" Is("true") => "Whether every request is logged.";
     }
     METRICS "metrics" "The metrics." {

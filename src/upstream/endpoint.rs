@@ -167,7 +167,9 @@ impl Endpoint {
         }
     }
 
-    /// Notes a failed attempt; returns whether it was just ejected.
+    /// Notes a failed attempt; returns whether it was just ejected. One that is, and is used all the same
+    /// because there is no other, stays so for longer, and is not ejected anew: under load it would be
+    /// thousands of times a second.
     pub fn note_failure(&self, now_ms: u64, plan: &OutlierPlan) -> bool {
         if plan.consecutive_failures == 0 {
             return false;
@@ -178,8 +180,7 @@ impl Endpoint {
         }
         self.failures_in_a_row.store(0, Ordering::Relaxed);
         let until = now_ms.saturating_add(plan.eject_for.as_millis() as u64);
-        self.ejected_until.store(until, Ordering::Relaxed);
-        true
+        self.ejected_until.swap(until, Ordering::Relaxed) <= now_ms
     }
 
     /// What a connection begins with that is made for no client: a probe's, or a copy's.
@@ -250,6 +251,11 @@ mod tests {
         assert!(!endpoint.note_failure(5, &outlier));
         assert!(endpoint.note_failure(5, &outlier));
         assert!(endpoint.is_ejected(14) && !endpoint.is_ejected(15));
+        let again = [8, 8, 18, 18].map(|now| endpoint.note_failure(now, &outlier));
+        assert_eq!(again, [false, false, false, true], "ejected anew only once it was back");
+        assert!(endpoint.is_ejected(27) && !endpoint.is_ejected(28));
+        let endpoint = self::endpoint();
+        assert!([5, 5].map(|now| endpoint.note_failure(now, &outlier))[1]);
         endpoint.set_status(Status::Healthy);
         assert!(
             endpoint.is_ejected(14),

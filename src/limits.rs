@@ -144,7 +144,7 @@ pub const TRAILER_FIELDS_MAX: usize = 64;
 /// The longest host name DNS can carry, in bytes.
 pub const HOST_BYTES_MAX: usize = 253;
 /// Fields that are parsed without going to the allocator; heads with more are rare.
-pub const FIELDS_ON_STACK: usize = 128;
+pub const FIELDS_ON_STACK: usize = 32;
 /// Bytes of a buffer that a request head is written to; most heads are shorter.
 pub const HEAD_BUFFER_BYTES: usize = 2 * 1024;
 /// Bytes of a buffer that a client's bytes are read into: a head and a small body.

@@ -130,12 +130,12 @@ impl Known {
         set
     }
 
+    const SECRETS: u32 =
+        Self::set(&[Self::Authorization, Self::Cookie, Self::ProxyAuthorization, Self::SetCookie]);
+
     /// Whether the value must not be shown.
     pub fn is_secret(self) -> bool {
-        matches!(
-            self,
-            Self::Authorization | Self::Cookie | Self::ProxyAuthorization | Self::SetCookie
-        )
+        self.bit() & Self::SECRETS != 0
     }
 
     /// Whether the value is another one before long.
@@ -144,9 +144,9 @@ impl Known {
     }
 }
 
-/// Whether a name is this one, whatever its case. Its length is known to the compiler, so that it
-/// is a few wide instructions; names hold token bytes only, of which no two differ in that bit alone
-/// but letters.
+/// Whether a name or a word is this one, whatever its case. Its length is known to the compiler, so
+/// that it is a few wide instructions; no two bytes that may stand there differ in that bit alone but
+/// letters.
 fn is<const LENGTH: usize>(name: &[u8], lower: &[u8; LENGTH]) -> bool {
     let Ok(name) = <&[u8; LENGTH]>::try_from(name) else { return false };
     name.iter().zip(lower).fold(0, |wrong, (byte, lower)| wrong | ((byte | 0x20) ^ lower)) == 0
@@ -164,13 +164,13 @@ pub(super) enum ConnectionOption {
 
 impl ConnectionOption {
     pub(super) fn of(token: &[u8]) -> Self {
-        let (text, option): (&[u8], Self) = match token.len() {
-            5 => (b"close", Self::Close),
-            7 => (b"upgrade", Self::Upgrade),
-            10 => (b"keep-alive", Self::KeepAlive),
+        let (is_it, option) = match token.len() {
+            5 => (is(token, b"close"), Self::Close),
+            7 => (is(token, b"upgrade"), Self::Upgrade),
+            10 => (is(token, b"keep-alive"), Self::KeepAlive),
             _ => return Self::Field,
         };
-        if text.eq_ignore_ascii_case(token) { option } else { Self::Field }
+        if is_it { option } else { Self::Field }
     }
 }
 
@@ -181,6 +181,8 @@ struct Entry {
     value: Span,
     known: Known,
     hop: bool,
+    /// Whether it stands in a line as it would be written.
+    tidy: bool,
 }
 
 /// A part of the bytes of a section, which are fewer than four GiB by far.
@@ -202,11 +204,8 @@ impl Span {
 
 impl Entry {
     /// Where the field stands as `name: value` and CR LF, if it does.
-    fn line(&self, bytes: &[u8]) -> Option<Span> {
-        let between = Span { start: self.name.end, end: self.value.start };
-        let behind = bytes.get(self.value.end as usize..)?;
-        let as_written = between.of(bytes) == b": " && behind.starts_with(b"\r\n");
-        as_written.then_some(Span { start: self.name.start, end: self.value.end + 2 })
+    fn line(&self) -> Option<Span> {
+        self.tidy.then_some(Span { start: self.name.start, end: self.value.end + 2 })
     }
 }
 
@@ -240,6 +239,10 @@ pub struct Fields {
     entries: Vec<Entry>,
     /// A bit for each kind that was ever appended: most look-ups are for what is not there.
     kinds: u32,
+    /// How many of the bytes are the lines of the first fields just as they were read. The section
+    /// that is read next is compared with these. None of them is secret: how long a comparison takes
+    /// must not tell one client how another one's cookie begins.
+    lines: usize,
 }
 
 impl Fields {
@@ -248,6 +251,35 @@ impl Fields {
         self.bytes.clear();
         self.entries.clear();
         self.kinds = 0;
+        self.lines = 0;
+    }
+
+    /// Forgets all fields. They stay in `last`, to be compared with what is read next.
+    pub(super) fn clear_into(&mut self, last: &mut Self) {
+        if self.lines > 0 {
+            std::mem::swap(self, last);
+        }
+        self.clear();
+    }
+
+    /// Keeps the first fields, as many as the section that begins with `lines` has as well, byte for
+    /// byte, and tells how many bytes of it need not be read: most heads begin like the one before.
+    pub(super) fn keep_common(&mut self, lines: &[u8]) -> usize {
+        let known = &self.bytes[..self.lines];
+        let common =
+            if lines.starts_with(known) { known.len() } else { common_prefix(known, lines) };
+        let starts = |entry: &Entry| entry.name.start as usize;
+        if common < self.lines {
+            // A line ends where the next one starts.
+            let mut others = self.entries.iter().map(starts).rev();
+            self.lines = others.find(|start| *start <= common).unwrap_or_default();
+        }
+        if self.lines < self.bytes.len() {
+            self.bytes.truncate(self.lines);
+            self.entries.truncate(self.entries.partition_point(|entry| starts(entry) < self.lines));
+            self.kinds = self.entries.iter().fold(0, |kinds, entry| kinds | entry.known.bit());
+        }
+        self.lines
     }
 
     /// Appends a field; white space around the value is left out. Neither name nor value is checked
@@ -256,6 +288,7 @@ impl Fields {
         let value = trim(value);
         let known = Known::of(name);
         self.kinds |= known.bit();
+        self.lines = 0;
         let name_start = self.bytes.len();
         self.bytes.extend_from_slice(name);
         let value_start = self.bytes.len();
@@ -265,31 +298,40 @@ impl Fields {
             value: Span::new(value_start, value.len()),
             known,
             hop: known.is_hop_by_hop(),
+            tidy: false,
         });
     }
 
-    /// Appends fields that were parsed in place, with one copy of the bytes they lie in.
+    /// Appends fields that were parsed in place, with one copy of the lines they stand in.
     ///
-    /// Names and values must be parts of `block`.
-    pub(super) fn push_block(&mut self, block: &[u8], parsed: &[httparse::Header<'_>]) {
+    /// Names and values must be parts of `lines`, which begins with the first name.
+    pub(super) fn push_lines(&mut self, lines: &[u8], parsed: &[httparse::Header<'_>]) {
         let base = self.bytes.len();
-        let at = |part: &[u8]| base + (part.as_ptr() as usize - block.as_ptr() as usize);
-        self.bytes.extend_from_slice(block);
-        let kinds = &mut self.kinds;
+        let at = |part: &[u8]| base + (part.as_ptr() as usize - lines.as_ptr() as usize);
+        self.bytes.extend_from_slice(lines);
+        let (bytes, kinds) = (self.bytes.as_slice(), &mut self.kinds);
         self.entries.extend(parsed.iter().map(|field| {
             let known = Known::of(field.name.as_bytes());
             *kinds |= known.bit();
-            Entry {
-                name: Span::new(at(field.name.as_bytes()), field.name.len()),
-                value: Span::new(at(field.value), field.value.len()),
-                known,
-                hop: known.is_hop_by_hop(),
-            }
+            let name = Span::new(at(field.name.as_bytes()), field.name.len());
+            let value = Span::new(at(field.value), field.value.len());
+            let between = Span { start: name.end, end: value.start };
+            let behind = bytes.get(value.end as usize..).unwrap_or_default();
+            let tidy = between.of(bytes) == b": " && behind.starts_with(b"\r\n");
+            Entry { name, value, known, hop: known.is_hop_by_hop(), tidy }
         }));
+        if self.lines == base {
+            let secret = match self.kinds & Known::SECRETS {
+                0 => None,
+                _ => self.entries.iter().find(|entry| entry.known.is_secret()),
+            };
+            self.lines = secret.map_or(self.bytes.len(), |entry| entry.name.start as usize);
+        }
     }
 
     /// Gives the first field of this kind a new value, or appends it under `name`.
     pub(super) fn set(&mut self, name: &[u8], value: &[u8]) {
+        self.lines = 0;
         let known = Known::of(name);
         let same = |entry: &&mut Entry| {
             entry.known == known && entry.name.of(&self.bytes).eq_ignore_ascii_case(name)
@@ -298,11 +340,13 @@ impl Fields {
             return self.push(name, value);
         };
         entry.value = Span::new(self.bytes.len(), value.len());
+        entry.tidy = false;
         self.bytes.extend_from_slice(value);
     }
 
     /// Drops all fields of a kind.
     pub(super) fn remove(&mut self, known: Known) {
+        self.lines = 0;
         self.entries.retain(|entry| entry.known != known);
     }
 
@@ -311,6 +355,7 @@ impl Fields {
     pub(super) fn join(&mut self, known: Known, separator: &[u8]) {
         let first = self.entries.iter().position(|entry| entry.known == known);
         let Some(first) = first.filter(|_| self.all(known).nth(1).is_some()) else { return };
+        self.lines = 0;
         let start = self.bytes.len();
         for index in first..self.entries.len() {
             let entry = self.entries[index];
@@ -323,11 +368,13 @@ impl Fields {
             }
         }
         self.entries[first].value = Span::new(start, self.bytes.len() - start);
+        self.entries[first].tidy = false;
         self.keep_first(known);
     }
 
     /// Drops all fields of a kind but the first.
     pub(super) fn keep_first(&mut self, known: Known) {
+        self.lines = 0;
         let mut seen = false;
         self.entries.retain(|entry| entry.known != known || !std::mem::replace(&mut seen, true));
     }
@@ -335,6 +382,7 @@ impl Fields {
     /// Marks the fields that a `Connection` field nominates as stopping here. `Host`,
     /// `Content-Length` and the fields that proxies write cannot be nominated away.
     pub fn nominate_from_connection(&mut self) {
+        self.lines = 0;
         for index in 0..self.entries.len() {
             if self.entries[index].known != Known::Connection {
                 continue;
@@ -372,7 +420,7 @@ impl Fields {
     pub fn write(&self, out: &mut Vec<u8>, mut passes: impl FnMut(&Field<'_>) -> bool) {
         let mut run = Span { start: 0, end: 0 };
         for field in self.iter().filter(|field| passes(field)) {
-            let line = field.entry.line(&self.bytes);
+            let line = field.entry.line();
             if let Some(line) = line
                 && line.start == run.end
             {
@@ -462,6 +510,15 @@ impl std::fmt::Debug for Fields {
 /// The elements of a comma-separated value, trimmed, empty ones left out.
 pub(super) fn list(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     value.split(|byte| *byte == b',').map(trim).filter(|element| !element.is_empty())
+}
+
+/// How many bytes two texts have in common at their beginning.
+fn common_prefix(left: &[u8], right: &[u8]) -> usize {
+    const STEP: usize = 32;
+    let steps = left.chunks_exact(STEP).zip(right.chunks_exact(STEP));
+    let same = STEP * steps.take_while(|(left, right)| left == right).count();
+    let rest = left[same..].iter().zip(&right[same..]);
+    same + rest.take(STEP).take_while(|(left, right)| left == right).count()
 }
 
 /// Cuts spaces and tabs off both ends.

@@ -5,11 +5,11 @@
 //! [`RequestHead`] and [`ResponseHead`].
 
 use std::fmt;
-use std::mem::MaybeUninit;
 
 use super::fields::{ConnectionOption, Fields, Known, list};
 pub use super::request::RequestHead;
 pub use super::response::ResponseHead;
+use super::write::END;
 use crate::limits::FIELDS_ON_STACK;
 
 /// Request methods. `Other` keeps its text in the head and is labelled `OTHER` in metrics.
@@ -164,23 +164,34 @@ impl fmt::Display for HeadError {
 
 impl std::error::Error for HeadError {}
 
-/// Room for parsed fields: on the stack, and on the heap only for what does not fit there.
-pub(super) type FieldRoom<'a> = [MaybeUninit<httparse::Header<'a>>];
+/// Cuts a head behind its first line. `None`: that line has not ended yet.
+pub(super) fn split_first_line(head: &[u8]) -> Option<(&[u8], &[u8])> {
+    head.split_at_checked(memchr::memchr(b'\n', head)? + 1)
+}
 
-/// Runs `parse` with room for as many fields as the limits allow.
-pub(super) fn with_field_room<'a, T>(
-    limits: &HeadLimits,
-    mut parse: impl FnMut(&mut FieldRoom<'a>) -> Result<T, httparse::Error>,
-) -> Result<T, httparse::Error> {
-    let mut stack = [const { MaybeUninit::uninit() }; FIELDS_ON_STACK];
-    let first = parse(&mut stack[..limits.fields.min(FIELDS_ON_STACK)]);
-    match first {
-        Err(httparse::Error::TooManyHeaders) if limits.fields > FIELDS_ON_STACK => {
-            // At least three bytes make a field, so that the limit on bytes bounds this too.
-            let room = limits.fields.min(limits.bytes / 3 + 1);
-            parse(&mut vec![MaybeUninit::uninit(); room])
+/// Reads field lines up to the empty one and gives `take` the bytes they take with it, and the
+/// fields. `None`: the empty line has not come yet.
+pub(super) fn read_lines<'a, T>(
+    lines: &'a [u8],
+    fields_max: usize,
+    take: impl FnOnce(usize, &[httparse::Header<'a>]) -> T,
+) -> Result<Option<T>, httparse::Error> {
+    if lines.starts_with(END) {
+        return Ok(Some(take(END.len(), &[])));
+    }
+    // At least three bytes make a field, so that the limit on bytes bounds this too.
+    let most = fields_max.min(lines.len() / 3 + 1);
+    let (mut few, mut many) = ([httparse::EMPTY_HEADER; FIELDS_ON_STACK], Vec::new());
+    let taken = |parsed| match parsed {
+        httparse::Status::Complete((length, fields)) => Some(take(length, fields)),
+        httparse::Status::Partial => None,
+    };
+    match httparse::parse_headers(lines, &mut few[..most.min(FIELDS_ON_STACK)]) {
+        Err(httparse::Error::TooManyHeaders) if most > FIELDS_ON_STACK => {
+            many.resize(most, httparse::EMPTY_HEADER);
+            httparse::parse_headers(lines, &mut many).map(taken)
         }
-        other => other,
+        parsed => parsed.map(taken),
     }
 }
 
@@ -208,8 +219,7 @@ impl Progress {
             return true;
         }
         let ends = |at: usize| {
-            input[at] == b'\n'
-                && (!input[..at].ends_with(b"\r") || input[..at].ends_with(b"\r\n\r"))
+            input[at] == b'\n' && (!input[..at].ends_with(b"\r") || input[..at].ends_with(b"\n\r"))
         };
         let worth = (self.seen..input.len()).any(ends);
         self.seen = input.len();
@@ -224,16 +234,19 @@ impl Progress {
 
 /// Checks that every line of a head ends with CR LF: the parser underneath takes a bare LF too.
 ///
-/// `head` is the head from its first line to its end; `parsed` are its fields.
+/// `line` is the first line of `head`; `parsed` are those of its fields that are not known to stand
+/// in good lines.
 pub(super) fn check_line_ends(
     head: &[u8],
+    line: &[u8],
     parsed: &[httparse::Header<'_>],
 ) -> Result<(), HeadError> {
     let starts_line = |field: &httparse::Header<'_>| {
         let start = field.name.as_ptr() as usize - head.as_ptr() as usize;
         head[..start].ends_with(b"\r\n")
     };
-    if head.ends_with(b"\r\n\r\n") && parsed.iter().all(starts_line) {
+    let bounded = line.ends_with(b"\r\n") && head.ends_with(b"\r\n\r\n");
+    if bounded && parsed.iter().all(starts_line) {
         Ok(())
     } else {
         Err(HeadError::Bad(line_fault(head).unwrap_or("bare_line_feed")))
@@ -396,8 +409,16 @@ impl Facts {
 /// Reads a `Content-Length`: digits alone, at most 2⁶³ − 1, so that every program behind us that
 /// counts in signed numbers reads the same.
 pub(super) fn content_length(value: &[u8]) -> Result<u64, HeadError> {
-    let digit = |byte: &u8| byte.is_ascii_digit().then(|| u64::from(byte - b'0'));
-    let add = |sum: u64, byte: &u8| sum.checked_mul(10)?.checked_add(digit(byte)?);
-    let number = value.iter().try_fold(0, add).filter(|_| !value.is_empty());
-    number.filter(|length| *length <= i64::MAX as u64).ok_or(HeadError::Bad("content_length"))
+    let wrong = HeadError::Bad("content_length");
+    if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
+        return Err(wrong);
+    }
+    let digit = |byte: &u8| u64::from(byte - b'0');
+    // So few digits are no more than that.
+    if value.len() <= 18 {
+        return Ok(value.iter().fold(0, |sum, byte| sum * 10 + digit(byte)));
+    }
+    let add = |sum: u64, byte: &u8| sum.checked_mul(10)?.checked_add(digit(byte));
+    let number = value.iter().try_fold(0, add).filter(|length| *length <= i64::MAX as u64);
+    number.ok_or(wrong)
 }

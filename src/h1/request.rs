@@ -2,8 +2,8 @@
 
 use super::fields::{self, Fields, Known};
 use super::head::{
-    Facts, FieldRoom, Framing, HeadError, HeadLimits, HttpVersion, Method, Progress,
-    check_line_ends, content_length, line_fault, with_field_room,
+    Facts, Framing, HeadError, HeadLimits, HttpVersion, Method, Progress, check_line_ends,
+    content_length, line_fault, read_lines, split_first_line,
 };
 use super::target::{Target, host_of};
 
@@ -33,12 +33,19 @@ pub struct RequestHead {
     path_len: usize,
     authority: String,
     host: String,
-    /// Authority and host of the head before: the next one of a busy listener is often the same, and
-    /// what was checked need not be checked again.
-    last: (String, String),
+    last: Last,
     progress: Progress,
     /// Bounds of the head that [`Self::begin_h2`] began.
     limits_h2: Option<HeadLimits>,
+}
+
+/// What the next head of a busy listener often has as well: what was checked need not be checked
+/// again.
+#[derive(Debug, Clone, Default)]
+struct Last {
+    authority: String,
+    host: String,
+    fields: Fields,
 }
 
 impl RequestHead {
@@ -52,7 +59,7 @@ impl RequestHead {
     pub fn clear(&mut self) {
         self.method = Method::Get;
         self.version = HttpVersion::Http11;
-        self.fields.clear();
+        self.fields.clear_into(&mut self.last.fields);
         self.framing = Framing::None;
         self.keep_alive = false;
         self.expect_continue = false;
@@ -62,8 +69,8 @@ impl RequestHead {
         self.path_and_query.clear();
         self.path_len = 0;
         if !self.authority.is_empty() {
-            std::mem::swap(&mut self.authority, &mut self.last.0);
-            std::mem::swap(&mut self.host, &mut self.last.1);
+            std::mem::swap(&mut self.authority, &mut self.last.authority);
+            std::mem::swap(&mut self.host, &mut self.last.host);
             self.authority.clear();
             self.host.clear();
         }
@@ -90,8 +97,7 @@ impl RequestHead {
         if matches!(head, [b'\r', _, ..] | [b'\n', ..]) {
             return Err(HeadError::Bad("request_line"));
         }
-        let parsed = with_field_room(limits, |room| self.parse_in(head, room, limits));
-        match parsed.map_err(|error| refusal(head, error, limits))?? {
+        match self.parse_in(head, limits).map_err(|error| refusal(head, error, limits))?? {
             Some(length) => Ok(Some(skipped + length)),
             None if is_target_too_long(head, limits) => Err(HeadError::TargetTooLong),
             None if input.len() >= limits.bytes => Err(too_large(head)),
@@ -188,27 +194,35 @@ impl RequestHead {
         &self.host
     }
 
-    fn parse_in<'a>(
-        &mut self,
-        head: &'a [u8],
-        room: &mut FieldRoom<'a>,
-        limits: &HeadLimits,
-    ) -> Result<Result<Option<usize>, HeadError>, httparse::Error> {
-        let mut raw = httparse::Request::new(&mut []);
-        let httparse::Status::Complete(length) = raw.parse_with_uninit_headers(head, room)? else {
-            return Ok(Ok(None));
-        };
-        Ok(self.take(&head[..length], &raw, limits).map(|()| Some(length)))
-    }
-
-    /// Copies a complete head and settles what it means.
-    fn take(
+    fn parse_in(
         &mut self,
         head: &[u8],
+        limits: &HeadLimits,
+    ) -> Result<Result<Option<usize>, HeadError>, httparse::Error> {
+        // With no bytes behind the line there is nothing for it to read but that.
+        let mut raw = httparse::Request::new(&mut []);
+        let Some((line, lines)) = split_first_line(head) else {
+            return raw.parse(head).map(|_| Ok(None));
+        };
+        raw.parse(line)?;
+        std::mem::swap(&mut self.fields, &mut self.last.fields);
+        let kept = self.fields.keep_common(lines);
+        let room = limits.fields.saturating_sub(self.fields.len());
+        let taken = read_lines(&lines[kept..], room, |length, parsed| {
+            let end = line.len() + kept + length;
+            check_line_ends(&head[..end], line, parsed)?;
+            self.fields.push_lines(&lines[kept..kept + length - 2], parsed);
+            self.take(&raw, limits).map(|()| end)
+        });
+        Ok(taken?.transpose())
+    }
+
+    /// Settles what a complete head means, whose fields have been read.
+    fn take(
+        &mut self,
         raw: &httparse::Request<'_, '_>,
         limits: &HeadLimits,
     ) -> Result<(), HeadError> {
-        check_line_ends(head, raw.headers)?;
         self.version = HttpVersion::of_minor(raw.version);
         self.set_method(raw.method.unwrap_or_default());
         let text = raw.path.unwrap_or_default();
@@ -217,7 +231,6 @@ impl RequestHead {
         }
         let target = Target::parse(self.method, text)?;
         self.set_path_and_query(&target.path_and_query);
-        self.fields.push_block(head, raw.headers);
         let facts = Facts::gather(&self.fields, self.version)?;
         self.settle_host(&facts, target.authority)?;
         self.settle_framing(&facts)?;
@@ -274,9 +287,9 @@ impl RequestHead {
 
     fn take_authority_from_host(&mut self) -> Result<(), HeadError> {
         let value = self.fields.get(Known::Host).unwrap_or_default();
-        if value == self.last.0.as_bytes() && !value.is_empty() {
-            self.authority.push_str(&self.last.0);
-            self.host.push_str(&self.last.1);
+        if value == self.last.authority.as_bytes() && !value.is_empty() {
+            self.authority.push_str(&self.last.authority);
+            self.host.push_str(&self.last.host);
             return Ok(());
         }
         let value = str::from_utf8(value).map_err(|_| HeadError::Bad("host_malformed"))?;
@@ -289,8 +302,8 @@ impl RequestHead {
     fn set_authority(&mut self, authority: &str) -> Result<(), HeadError> {
         self.authority.clear();
         self.host.clear();
-        if authority == self.last.0 && !authority.is_empty() {
-            self.host.push_str(&self.last.1);
+        if authority == self.last.authority && !authority.is_empty() {
+            self.host.push_str(&self.last.host);
         } else {
             self.host.push_str(host_of(authority)?);
             self.host.make_ascii_lowercase();

@@ -2,8 +2,8 @@
 
 use super::fields::{Fields, Known};
 use super::head::{
-    Facts, FieldRoom, Framing, HeadError, HeadLimits, HttpVersion, Method, Progress,
-    check_line_ends, line_fault, with_field_room,
+    Facts, Framing, HeadError, HeadLimits, HttpVersion, Method, Progress, check_line_ends,
+    line_fault, read_lines, split_first_line,
 };
 
 /// A response head: one framing, one meaning. Owns its bytes; made to be used again.
@@ -22,6 +22,8 @@ pub struct ResponseHead {
     pub keep_alive: bool,
     /// A 101 with `Connection: upgrade` and `Upgrade: websocket`.
     pub websocket: bool,
+    /// The fields of the head before, which the next one's are often like.
+    last: Fields,
     progress: Progress,
 }
 
@@ -36,7 +38,7 @@ impl ResponseHead {
     pub fn clear(&mut self) {
         self.status = 0;
         self.version = HttpVersion::Http11;
-        self.fields.clear();
+        self.fields.clear_into(&mut self.last);
         self.framing = Framing::None;
         self.keep_alive = false;
         self.websocket = false;
@@ -72,8 +74,10 @@ impl ResponseHead {
         if matches!(head, [b'\r' | b'\n', ..]) {
             return Err(HeadError::Bad("not_http"));
         }
-        let parsed = with_field_room(limits, |room| self.parse_in(head, room, request_method));
-        match parsed.map_err(|error| refusal(head, error))?? {
+        match self
+            .parse_in(head, request_method, limits)
+            .map_err(|error| refusal(head, error))??
+        {
             Some(length) => Ok(Some(length)),
             None if input.len() >= limits.bytes => Err(HeadError::TooLarge),
             None => {
@@ -83,33 +87,41 @@ impl ResponseHead {
         }
     }
 
-    fn parse_in<'a>(
-        &mut self,
-        head: &'a [u8],
-        room: &mut FieldRoom<'a>,
-        request_method: Method,
-    ) -> Result<Result<Option<usize>, HeadError>, httparse::Error> {
-        let mut raw = httparse::Response::new(&mut []);
-        let config = httparse::ParserConfig::default();
-        let parsed = config.parse_response_with_uninit_headers(&mut raw, head, room)?;
-        let httparse::Status::Complete(length) = parsed else { return Ok(Ok(None)) };
-        Ok(self.take(&head[..length], &raw, request_method).map(|()| Some(length)))
-    }
-
-    /// Copies a complete head and settles what it means.
-    fn take(
+    fn parse_in(
         &mut self,
         head: &[u8],
+        request_method: Method,
+        limits: &HeadLimits,
+    ) -> Result<Result<Option<usize>, HeadError>, httparse::Error> {
+        // With no bytes behind the line there is nothing for it to read but that.
+        let mut raw = httparse::Response::new(&mut []);
+        let Some((line, lines)) = split_first_line(head) else {
+            return raw.parse(head).map(|_| Ok(None));
+        };
+        raw.parse(line)?;
+        std::mem::swap(&mut self.fields, &mut self.last);
+        let kept = self.fields.keep_common(lines);
+        let room = limits.fields.saturating_sub(self.fields.len());
+        let taken = read_lines(&lines[kept..], room, |length, parsed| {
+            let end = line.len() + kept + length;
+            check_line_ends(&head[..end], line, parsed)?;
+            self.fields.push_lines(&lines[kept..kept + length - 2], parsed);
+            self.take(&raw, request_method).map(|()| end)
+        });
+        Ok(taken?.transpose())
+    }
+
+    /// Settles what a complete head means, whose fields have been read.
+    fn take(
+        &mut self,
         raw: &httparse::Response<'_, '_>,
         request_method: Method,
     ) -> Result<(), HeadError> {
-        check_line_ends(head, raw.headers)?;
         self.version = HttpVersion::of_minor(raw.version);
         self.status = raw.code.unwrap_or_default();
         if !(100..=599).contains(&self.status) {
             return Err(HeadError::Bad("status"));
         }
-        self.fields.push_block(head, raw.headers);
         let facts = Facts::gather(&self.fields, self.version)?;
         self.websocket = self.status == 101 && facts.websocket;
         if self.status == 101 && !self.websocket {

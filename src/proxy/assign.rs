@@ -5,6 +5,8 @@
 
 use std::net::IpAddr;
 
+use uuid::Uuid;
+
 use super::error::Reason;
 use super::worker::Worker;
 use crate::limits::COHORT_DRAWS_MAX;
@@ -22,7 +24,7 @@ pub struct Choice {
     /// Whether an endpoint of it can take the request; if not, see `unusable`.
     pub usable: bool,
     /// The id of a new cohort, to be set as a cookie.
-    pub new_cohort: Option<u128>,
+    pub new_cohort: Option<Uuid>,
 }
 
 /// Why a version that was chosen cannot take a request.
@@ -37,7 +39,7 @@ pub fn choose(
     service: &Service,
     view: &RequestView<'_>,
     client: IpAddr,
-    kept: Option<u128>,
+    kept: Option<Uuid>,
 ) -> Result<Choice, Reason> {
     choose_by(&|| worker.entropy(), service, view, client, kept)
 }
@@ -48,7 +50,7 @@ pub fn choose_by(
     service: &Service,
     view: &RequestView<'_>,
     client: IpAddr,
-    kept: Option<u128>,
+    kept: Option<Uuid>,
 ) -> Result<Choice, Reason> {
     let usable = |version: usize| service.versions[version].can_take();
     if let Some(place) = service.pins.iter().position(|pin| pin.plan.matches.matches(view, client))
@@ -97,8 +99,8 @@ fn bucket(
     service: &Service,
     view: &RequestView<'_>,
     client: IpAddr,
-    kept: Option<u128>,
-) -> (Option<u16>, Option<u128>) {
+    kept: Option<Uuid>,
+) -> (Option<u16>, Option<Uuid>) {
     let Some(key) = &service.plan.sticky else { return (None, None) };
     let hash = |cohort: Cohort<'_>| cohort.with_bytes(|bytes| service.split.bucket(bytes));
     if let Some(cohort) = key.read(view.fields, client) {
@@ -107,7 +109,7 @@ fn bucket(
     if !matches!(key, CohortKey::Cookie(_)) {
         return (None, None);
     }
-    let of = |id: u128| hash(Cohort::Text(id_text(id).as_bytes()));
+    let of = |id: Uuid| hash(Cohort::Text(id_text(id).as_bytes()));
     if let Some(id) = kept {
         return (Some(of(id)), Some(id));
     }
@@ -125,11 +127,11 @@ fn bucket(
     (Some(of(id)), Some(id))
 }
 
-fn fresh_id(random: &impl Fn() -> u64) -> u128 {
-    u128::from(random()) << 64 | u128::from(random())
+fn fresh_id(random: &impl Fn() -> u64) -> Uuid {
+    Uuid::from_u64_pair(random(), random())
 }
 
 /// The text of a cohort's id, as the cookie holds it and as it is hashed.
-pub fn id_text(id: u128) -> String {
-    format!("{id:032x}")
+pub fn id_text(id: Uuid) -> String {
+    id.simple().to_string()
 }

@@ -6,6 +6,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use super::attempt::Attempt;
+use super::context::RequestCx;
 use crate::h1::head::{RequestHead, ResponseHead};
 use crate::limits::{
     CLIENT_BUFFER_BYTES, HEAD_BUFFER_BYTES, HEAD_BUFFERS_KEPT, READ_BUFFER_BYTES, READ_BUFFERS_KEPT,
@@ -16,8 +17,11 @@ use crate::limits::{
 pub struct Scratch {
     pub request: RequestHead,
     pub response: ResponseHead,
-    /// The attempt that is under way or was answered: kept here because it is large, and would be moved
-    /// from one future to the next otherwise.
+    /// The books of the request. They and the attempt are kept here because they are large: in the
+    /// futures they would be moved from one to the next, and the allocator takes four times as long for
+    /// a future of more than a KiB.
+    pub cx: Option<RequestCx>,
+    /// The attempt that is under way or was answered.
     pub attempt: Option<Attempt>,
     /// Bytes on their way to the client.
     pub out: Vec<u8>,
@@ -108,7 +112,7 @@ impl Buffers {
 
     /// Gives a request's scratch back.
     pub fn give_scratch(&self, mut scratch: Box<Scratch>) {
-        scratch.attempt = None;
+        (scratch.attempt, scratch.cx) = (None, None);
         let mut kept = self.scratch.borrow_mut();
         if kept.len() < HEAD_BUFFERS_KEPT && scratch.out.capacity() <= READ_BUFFER_BYTES {
             scratch.request.clear();

@@ -159,23 +159,22 @@ impl Connection {
 
     /// Serves one request from its head to the last byte of its answer.
     async fn exchange(&mut self, scratch: &mut Scratch) -> After {
-        let Scratch { request, response, attempt, out } = scratch;
+        let Scratch { request, response, cx, attempt, out } = scratch;
         let seat = self.seat.clone();
         let listener = &seat.listener;
-        let mut cx = RequestCx::open(&self.worker, request, &seat);
+        let cx = cx.insert(RequestCx::open(&self.worker, request, &seat));
         let limits = &listener.plan.limits;
         let mut upload = Upload::new(request, limits.max_body);
         out.clear();
-        let answered = match super::decide(&mut cx, request, &self.seat, limits.max_body).await {
+        let answered = match super::decide(cx, request, &self.seat, limits.max_body).await {
             Ok(Decision::Redirect { status, location }) => {
                 cx.reason = Some(Reason::Redirect);
-                self.redirect(&mut cx, &mut upload, (status, &location), out, request.keep_alive)
-                    .await;
+                self.redirect(cx, &mut upload, (status, &location), out, request.keep_alive).await;
                 return self.after(&upload, request.keep_alive);
             }
             Ok(Decision::Forward { bytes, framing }) => {
                 let mut outgoing = Outgoing::new(request, bytes, framing, limits.body_timeout);
-                self.forward(&mut cx, &mut outgoing, &mut upload, (attempt, response)).await
+                self.forward(cx, &mut outgoing, &mut upload, (attempt, response)).await
             }
             Err(error) => Err(error),
         };
@@ -189,7 +188,7 @@ impl Connection {
             }
         };
         if response.status == 101 {
-            if let Some(attempt) = scratch.attempt.take() {
+            if let Some((cx, attempt)) = scratch.cx.take().zip(scratch.attempt.take()) {
                 Box::pin(tunnel::run(cx, &mut self.client, attempt, response, out)).await;
             }
             return After::Close;
@@ -199,7 +198,7 @@ impl Connection {
             && !self.worker.is_draining()
             && !matches!(framing, Framing::UntilClose)
             && !upload.is_unbegun();
-        respond::head(out, &cx, response, request.version, listener.is_tls(), keep);
+        respond::head(out, cx, response, request.version, listener.is_tls(), keep);
         let patience = Patience {
             read: cx.service().map_or(limits.send_timeout, |s| s.plan.policy.read_timeout),
             send: limits.send_timeout,
@@ -207,7 +206,7 @@ impl Connection {
         };
         let framing = if request.method == Method::Head { Framing::None } else { framing };
         let mut down = Down {
-            cx: &mut cx,
+            cx,
             client: &mut self.client,
             upload: &mut upload,
             attempt,
@@ -263,7 +262,7 @@ impl Connection {
 
     async fn give_error(
         &mut self,
-        mut cx: RequestCx,
+        cx: &mut RequestCx,
         error: &ProxyError,
         upload: &Upload,
         keep: bool,

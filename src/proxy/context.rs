@@ -6,6 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::time::Instant;
 
+use uuid::Uuid;
 use uuid::fmt::Hyphenated;
 
 use super::admit;
@@ -42,7 +43,7 @@ pub struct RequestCx {
     pub route: Option<usize>,
     pub assigned: Option<Assigned>,
     /// The id of a cohort that was made for this request.
-    pub new_cohort: Option<u128>,
+    pub new_cohort: Option<Uuid>,
     pub attempts: u32,
     pub endpoint: Option<usize>,
     pub bytes_in: u64,

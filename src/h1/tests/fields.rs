@@ -142,3 +142,55 @@ fn fields_are_written_as_if_each_was_written_alone() {
         assert_eq!(written, alone);
     }
 }
+
+/// Fields as they are read off lines.
+fn read(lines: &str) -> Fields {
+    let mut fields = Fields::default();
+    let mut room = [httparse::EMPTY_HEADER; 8];
+    let block = format!("{lines}\r\n");
+    let parsed = httparse::parse_headers(block.as_bytes(), &mut room).unwrap().unwrap().1;
+    fields.push_lines(&block.as_bytes()[..lines.len()], parsed);
+    fields
+}
+
+#[test]
+fn the_lines_that_two_heads_begin_with_are_read_once() {
+    let long = format!("A: {}\r\n", "a".repeat(80));
+    let cases = [
+        ("A: b\r\nC: d\r\n", "A: b\r\nC: d\r\n\r\n", 12),
+        ("A: b\r\nC: d\r\n", "A: b\r\nC: d\r\nE: f\r\n\r\n", 12),
+        ("A: b\r\nC: d\r\n", "A: b\r\nC: e\r\n\r\n", 6),
+        ("A: b\r\nC: d\r\n", "A: b\r\n\r\n", 6),
+        ("A: b\r\nC: d\r\n", "A: b\r\nC: d\r", 6),
+        ("A: b\r\nC: d\r\n", "A: c\r\nC: d\r\n\r\n", 0),
+        ("", "A: b\r\n\r\n", 0),
+        (&long, &long, 85),
+        // How a secret begins is nothing that the next client's may be compared with.
+        ("A: b\r\nCookie: c\r\nD: e\r\n", "A: b\r\nCookie: c\r\nD: e\r\n\r\n", 6),
+    ];
+    for (before, after, bytes) in cases {
+        let lines: Vec<_> = after[..bytes].lines().map(str::to_owned).collect();
+        let mut found = read(before);
+        let kept = found.keep_common(after.as_bytes());
+        assert_eq!((kept, shown(&found)), (bytes, lines), "{before:?} {after:?}");
+    }
+}
+
+#[test]
+fn fields_that_were_changed_are_read_anew() {
+    let lines = "A: b\r\nConnection: a\r\n";
+    let changes: [fn(&mut Fields); 6] = [
+        |fields| fields.push(b"C", b"d"),
+        |fields| fields.set(b"A", b"c"),
+        |fields| fields.remove(Known::Connection),
+        |fields| fields.keep_first(Known::Other),
+        |fields| fields.nominate_from_connection(),
+        |fields| fields.clear(),
+    ];
+    for change in changes {
+        let mut found = read(lines);
+        change(&mut found);
+        assert_eq!(found.keep_common(lines.as_bytes()), 0);
+        assert!(found.is_empty());
+    }
+}

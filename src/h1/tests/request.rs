@@ -1,6 +1,6 @@
 use proptest::prelude::*;
 
-use super::{LIMITS, shown};
+use super::{LIMITS, lines_of_few, shown};
 use crate::h1::fields::Known;
 use crate::h1::head::{Framing, HeadError, HeadLimits, HttpVersion, Method, RequestHead};
 
@@ -487,4 +487,40 @@ proptest! {
             prop_assert_eq!(pieces, whole);
         }
     }
+
+    /// Heads that have lines in common, in good and in bad ones.
+    #[test]
+    fn what_is_read_does_not_depend_on_the_head_before(
+        heads in proptest::collection::vec((request_line(), lines_of_few()), 2..6),
+        cut in 0usize..120,
+    ) {
+        let mut used = RequestHead::new();
+        for (line, lines) in heads {
+            let text = format!("{line}{}\r\n\r\n", lines.concat());
+            let _ = used.parse(&text.as_bytes()[..cut.min(text.len())], &LIMITS);
+            let found = read(&mut used, &text);
+            prop_assert_eq!(found, read(&mut RequestHead::new(), &text), "{:?}", text);
+            used.clear();
+            prop_assert!(used.fields.is_empty());
+        }
+    }
+}
+
+type Read = Result<Option<(usize, (Vec<String>, Framing, HttpVersion, [bool; 4]))>, HeadError>;
+
+fn read(head: &mut RequestHead, text: &str) -> Read {
+    let length = head.parse(text.as_bytes(), &LIMITS)?;
+    Ok(length.map(|length| (length, everything(head))))
+}
+
+fn request_line() -> impl Strategy<Value = &'static str> {
+    prop::sample::select(vec![
+        "GET / HTTP/1.1\r\n",
+        "GET / HTTP/1.1\n",
+        "POST /long?query HTTP/1.1\r\n",
+        "GET http://other/ HTTP/1.1\r\n",
+        "GET / HTTP/1.0\r\n",
+        "GET / HTTP/1.",
+        "GET /\r\n",
+    ])
 }

@@ -1,6 +1,6 @@
 use proptest::prelude::*;
 
-use super::{LIMITS, shown};
+use super::{LIMITS, lines_of_few, shown};
 use crate::h1::head::{Framing, HeadError, Method, ResponseHead};
 
 fn response(text: &str, method: Method) -> Result<ResponseHead, HeadError> {
@@ -159,4 +159,39 @@ proptest! {
         let expected = whole.map(|(fields, framing)| (Some(text.len() - 4), fields, framing));
         prop_assert_eq!(found, expected);
     }
+
+    #[test]
+    fn what_is_read_does_not_depend_on_the_head_before(
+        heads in proptest::collection::vec((status_line(), lines_of_few()), 2..6),
+        cut in 0usize..120,
+    ) {
+        let mut used = ResponseHead::new();
+        for (line, lines) in heads {
+            let text = format!("{line}{}\r\n\r\n", lines.concat());
+            let _ = used.parse(&text.as_bytes()[..cut.min(text.len())], Method::Get, &LIMITS);
+            let found = read(&mut used, &text);
+            prop_assert_eq!(found, read(&mut ResponseHead::new(), &text), "{:?}", text);
+            used.clear();
+            prop_assert!(used.fields.is_empty());
+        }
+    }
+}
+
+type Read = Result<Option<(usize, Vec<String>, Framing, [bool; 2])>, HeadError>;
+
+fn read(head: &mut ResponseHead, text: &str) -> Read {
+    let length = head.parse(text.as_bytes(), Method::Get, &LIMITS)?;
+    let flags = [head.keep_alive, head.websocket];
+    Ok(length.map(|length| (length, shown(&head.fields), head.framing, flags)))
+}
+
+fn status_line() -> impl Strategy<Value = &'static str> {
+    prop::sample::select(vec![
+        "HTTP/1.1 200 OK\r\n",
+        "HTTP/1.1 200 OK\n",
+        "HTTP/1.1 304 Not Modified\r\n",
+        "HTTP/1.0 200\r\n",
+        "HTTP/1.1 20\r\n",
+        "HTTP/1.",
+    ])
 }

@@ -23,7 +23,7 @@ pub struct Scratch {
     pub cx: Option<RequestCx>,
     /// The attempt that is under way or was answered.
     pub attempt: Option<Attempt>,
-    /// Bytes on their way to the client.
+    /// Bytes on their way to the client: a buffer of the pool while there are some.
     pub out: Vec<u8>,
 }
 
@@ -33,6 +33,7 @@ pub struct Buffers {
     client: RefCell<Vec<Vec<u8>>>,
     upstream: RefCell<Vec<Vec<u8>>>,
     heads: RefCell<Vec<Vec<u8>>>,
+    outs: RefCell<Vec<Vec<u8>>>,
     #[expect(clippy::vec_box, reason = "lent out and taken back without moving it")]
     scratch: RefCell<Vec<Box<Scratch>>>,
     /// Bytes of what is lent out with something in it.
@@ -105,7 +106,12 @@ impl Buffers {
         give(&self.heads, buffer, HEAD_BUFFER_BYTES, HEAD_BUFFERS_KEPT);
     }
 
-    /// Heads and the output of one request.
+    /// A buffer for an answer on its way to a client.
+    pub fn take_out(&self) -> Vec<u8> {
+        self.outs.borrow_mut().pop().unwrap_or_default()
+    }
+
+    /// What one request needs while it is served.
     pub fn take_scratch(&self) -> Box<Scratch> {
         self.scratch.borrow_mut().pop().unwrap_or_default()
     }
@@ -113,11 +119,16 @@ impl Buffers {
     /// Gives a request's scratch back.
     pub fn give_scratch(&self, mut scratch: Box<Scratch>) {
         (scratch.attempt, scratch.cx) = (None, None);
+        let mut out = std::mem::take(&mut scratch.out);
+        let mut outs = self.outs.borrow_mut();
+        if (1..=READ_BUFFER_BYTES).contains(&out.capacity()) && outs.len() < HEAD_BUFFERS_KEPT {
+            out.clear();
+            outs.push(out);
+        }
         let mut kept = self.scratch.borrow_mut();
-        if kept.len() < HEAD_BUFFERS_KEPT && scratch.out.capacity() <= READ_BUFFER_BYTES {
+        if kept.len() < HEAD_BUFFERS_KEPT {
             scratch.request.clear();
             scratch.response.clear();
-            scratch.out.clear();
             kept.push(scratch);
         }
     }

@@ -165,10 +165,10 @@ impl Connection {
         let cx = cx.insert(RequestCx::open(&self.worker, request, &seat));
         let limits = &listener.plan.limits;
         let mut upload = Upload::new(request, limits.max_body);
-        out.clear();
         let answered = match super::decide(cx, request, &self.seat, limits.max_body).await {
             Ok(Decision::Redirect { status, location }) => {
                 cx.reason = Some(Reason::Redirect);
+                *out = self.worker.buffers.take_out();
                 self.redirect(cx, &mut upload, (status, &location), out, request.keep_alive).await;
                 return self.after(&upload, request.keep_alive);
             }
@@ -178,6 +178,7 @@ impl Connection {
             }
             Err(error) => Err(error),
         };
+        *out = self.worker.buffers.take_out();
         let attempt = match answered {
             Ok(attempt) => attempt,
             Err(error) => {

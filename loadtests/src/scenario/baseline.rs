@@ -21,7 +21,7 @@ use crate::plot::{Bar, Panel};
 use crate::proxies::peers::Peer;
 use crate::proxies::work::{Tuning, VERSIONS, Work};
 use crate::report::{Report, Table, grouped, progress};
-use crate::stats::chance_of;
+use crate::stats::{Spread, chance_of};
 
 /// Connections and streams of each in workloads over HTTP/2.
 const STREAMS: (usize, usize) = (8, 16);
@@ -323,10 +323,11 @@ fn ratio_of_mirrored(result: &Results, results: &[Results]) -> Option<f64> {
     share(result, plain).filter(|_| result.contender.mirrored)
 }
 
+/// The median over the rounds: the machine has a faster and a slower pace, and keeps to one for minutes.
 fn share(result: &Results, other: &Results) -> Option<f64> {
-    let whole = other.samples.micros().median;
-    (result.contender.who != Who::Direct && whole > 0.0)
-        .then(|| result.samples.micros().median / whole)
+    let rounds = result.samples.0.iter().zip(&other.samples.0);
+    let found = Spread::of(rounds.map(|(own, whole)| own.micros / whole.micros)).median;
+    (result.contender.who != Who::Direct && found.is_finite()).then_some(found)
 }
 
 fn judge(workload: &Workload, results: &[Results], report: &mut Report) {

@@ -19,10 +19,21 @@ fn cuts(length: usize) -> impl Iterator<Item = usize> {
 }
 
 /// A head that comes in pieces is taken if and only if it is taken at once, and written anew it is
-/// the same head.
+/// the same head. Whatever was read before it, it is the same head too.
 pub fn request_head(data: &[u8]) {
     let mut whole = RequestHead::new();
     let at_once = whole.parse(data, &LIMITS);
+    let mut used = RequestHead::new();
+    for before in data.split_inclusive(|byte| *byte == b'!') {
+        let _ = used.parse(before, &LIMITS);
+        used.clear();
+    }
+    assert_eq!(used.parse(data, &LIMITS), at_once, "after another it is another head");
+    if matches!(at_once, Ok(Some(_))) {
+        assert_eq!(used.fields, whole.fields);
+        assert_eq!((used.framing, used.path()), (whole.framing, whole.path()));
+        assert_eq!((used.authority(), used.host()), (whole.authority(), whole.host()));
+    }
     let mut pieces = RequestHead::new();
     let mut came = Ok(None);
     for end in cuts(data.len()) {
@@ -60,6 +71,16 @@ pub fn response_head(data: &[u8]) {
     for method in [Method::Get, Method::Head] {
         let mut whole = ResponseHead::new();
         let at_once = whole.parse(data, method, &LIMITS);
+        let mut used = ResponseHead::new();
+        for before in data.split_inclusive(|byte| *byte == b'!') {
+            let _ = used.parse(before, method, &LIMITS);
+            used.clear();
+        }
+        assert_eq!(used.parse(data, method, &LIMITS), at_once, "after another it is another head");
+        if matches!(at_once, Ok(Some(_))) {
+            assert_eq!(used.fields, whole.fields);
+            assert_eq!((used.framing, used.keep_alive), (whole.framing, whole.keep_alive));
+        }
         let mut pieces = ResponseHead::new();
         let mut came = Ok(None);
         for end in cuts(data.len()) {

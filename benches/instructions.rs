@@ -48,23 +48,30 @@ const ANSWER: &str = "HTTP/1.1 200 OK\r\nServer: shop/1.0\r\n\
     Cache-Control: private, max-age=0\r\nETag: \"5f3c-61a7\"\r\n\
     Date: Tue, 15 Nov 1994 08:12:31 GMT\r\n\r\n";
 
-/// What is counted, by name.
-const CASES: [(&str, Case); 4] = [
-    ("request_small_one_route", Case::Request { text: SMALL, routes: 1, sticky: false }),
-    ("request_browser_one_route", Case::Request { text: BROWSER, routes: 1, sticky: false }),
+/// What another one answers.
+const OTHER_ANSWER: &str = "HTTP/1.1 200 OK\r\nDate: Tue, 15 Nov 1994 08:12:31 GMT\r\n\
+    Server: cart/2.0\r\nContent-Type: application/json\r\nContent-Length: 512\r\n\
+    Vary: Accept\r\nETag: \"61a7-5f3c\"\r\n\r\n";
+
+/// What is counted, by name. Heads that are like the one before are read for less: `others` are not.
+const CASES: [(&str, Case); 6] = [
+    ("request_small_one_route", Case::Request { texts: &[SMALL], routes: 1, sticky: false }),
+    ("request_browser_one_route", Case::Request { texts: &[BROWSER], routes: 1, sticky: false }),
     (
         "request_browser_sticky_1000_routes",
-        Case::Request { text: BROWSER, routes: 1000, sticky: true },
+        Case::Request { texts: &[BROWSER], routes: 1000, sticky: true },
     ),
-    ("answer_head", Case::Answer),
+    ("request_others", Case::Request { texts: &[SMALL, BROWSER], routes: 1, sticky: false }),
+    ("answer_head", Case::Answer { texts: &[ANSWER] }),
+    ("answer_head_others", Case::Answer { texts: &[ANSWER, OTHER_ANSWER] }),
 ];
 
 #[derive(Clone, Copy)]
 enum Case {
-    /// Read the head, find the route, assign a version, write the head that goes up.
-    Request { text: &'static str, routes: usize, sticky: bool },
-    /// Read the head, write the head that goes down.
-    Answer,
+    /// Read the heads in turn, find the route, assign a version, write the head that goes up.
+    Request { texts: &'static [&'static str], routes: usize, sticky: bool },
+    /// Read the heads in turn, write the head that goes down.
+    Answer { texts: &'static [&'static str] },
 }
 
 fn main() -> ExitCode {
@@ -95,13 +102,13 @@ fn main() -> ExitCode {
 impl Case {
     fn run(self, times: u64) {
         match self {
-            Case::Request { text, routes, sticky } => run_request(text, routes, sticky, times),
-            Case::Answer => run_answer(times),
+            Case::Request { texts, routes, sticky } => run_request(texts, routes, sticky, times),
+            Case::Answer { texts } => run_answer(texts, times),
         }
     }
 }
 
-fn run_request(text: &str, routes: usize, sticky: bool, times: u64) {
+fn run_request(texts: &[&str], routes: usize, sticky: bool, times: u64) {
     let (snapshot, _registry) = snapshot(routes, sticky);
     let random = || 0x9E37_79B9_7F4A_7C15;
     let arrival = Arrival {
@@ -113,7 +120,7 @@ fn run_request(text: &str, routes: usize, sticky: bool, times: u64) {
         random: &random,
     };
     let (mut head, mut out) = (RequestHead::new(), Vec::with_capacity(2048));
-    for _ in 0..times {
+    for (text, _) in texts.iter().cycle().zip(0..times) {
         let parsed = head.parse(black_box(text.as_bytes()), &LIMITS);
         assert!(matches!(parsed, Ok(Some(_))));
         let view = RequestView::from(&head);
@@ -157,10 +164,10 @@ fn snapshot(routes: usize, sticky: bool) -> (Snapshot, Registry) {
     (snapshot.expect("a snapshot"), registry)
 }
 
-fn run_answer(times: u64) {
+fn run_answer(texts: &[&str], times: u64) {
     let (mut head, mut out) = (ResponseHead::new(), Vec::with_capacity(2048));
-    for _ in 0..times {
-        let parsed = head.parse(black_box(ANSWER.as_bytes()), Method::Get, &LIMITS);
+    for (text, _) in texts.iter().cycle().zip(0..times) {
+        let parsed = head.parse(black_box(text.as_bytes()), Method::Get, &LIMITS);
         assert!(matches!(parsed, Ok(Some(_))));
         out.clear();
         write::status_line(&mut out, head.status);

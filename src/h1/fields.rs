@@ -240,8 +240,8 @@ pub struct Fields {
     /// A bit for each kind that was ever appended: most look-ups are for what is not there.
     kinds: u32,
     /// How many of the bytes are the lines of the first fields just as they were read. The section
-    /// that is read next is compared with these. None of them is secret: how long a comparison takes
-    /// must not tell one client how another one's cookie begins.
+    /// that is read next is compared with these. None of them is secret by its kind: how long a
+    /// comparison takes must not tell one client how another one's cookie begins.
     lines: usize,
 }
 
@@ -355,7 +355,6 @@ impl Fields {
     pub(super) fn join(&mut self, known: Known, separator: &[u8]) {
         let first = self.entries.iter().position(|entry| entry.known == known);
         let Some(first) = first.filter(|_| self.all(known).nth(1).is_some()) else { return };
-        self.lines = 0;
         let start = self.bytes.len();
         for index in first..self.entries.len() {
             let entry = self.entries[index];

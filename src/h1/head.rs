@@ -164,14 +164,36 @@ impl fmt::Display for HeadError {
 
 impl std::error::Error for HeadError {}
 
-/// Cuts a head behind its first line. `None`: that line has not ended yet.
-pub(super) fn split_first_line(head: &[u8]) -> Option<(&[u8], &[u8])> {
-    head.split_at_checked(memchr::memchr(b'\n', head)? + 1)
+/// The first line of a head, with its end. `None`: it has not ended yet.
+pub(super) fn first_line(head: &[u8]) -> Option<&[u8]> {
+    head.get(..=memchr::memchr(b'\n', head)?)
+}
+
+/// Reads the fields of a head into `fields`, from where they differ from those in `last`, and tells how
+/// long the head is. `None`: the empty line has not come yet. `line` is the first line of `head`.
+pub(super) fn read_fields(
+    fields: &mut Fields,
+    last: &mut Fields,
+    head: &[u8],
+    line: &[u8],
+    fields_max: usize,
+) -> Result<Result<Option<usize>, HeadError>, httparse::Error> {
+    std::mem::swap(fields, last);
+    let lines = &head[line.len()..];
+    let rest = &lines[fields.keep_common(lines)..];
+    let room = fields_max.saturating_sub(fields.len());
+    let read = read_lines(rest, room, |length, parsed| {
+        let end = head.len() - rest.len() + length;
+        check_line_ends(&head[..end], line, parsed)?;
+        fields.push_lines(&rest[..length - END.len()], parsed);
+        Ok(end)
+    });
+    Ok(read?.transpose())
 }
 
 /// Reads field lines up to the empty one and gives `take` the bytes they take with it, and the
 /// fields. `None`: the empty line has not come yet.
-pub(super) fn read_lines<'a, T>(
+fn read_lines<'a, T>(
     lines: &'a [u8],
     fields_max: usize,
     take: impl FnOnce(usize, &[httparse::Header<'a>]) -> T,
@@ -236,7 +258,7 @@ impl Progress {
 ///
 /// `line` is the first line of `head`; `parsed` are those of its fields that are not known to stand
 /// in good lines.
-pub(super) fn check_line_ends(
+fn check_line_ends(
     head: &[u8],
     line: &[u8],
     parsed: &[httparse::Header<'_>],

@@ -2,8 +2,8 @@
 
 use super::fields::{self, Fields, Known};
 use super::head::{
-    Facts, Framing, HeadError, HeadLimits, HttpVersion, Method, Progress, check_line_ends,
-    content_length, line_fault, read_lines, split_first_line,
+    Facts, Framing, HeadError, HeadLimits, HttpVersion, Method, Progress, content_length,
+    first_line, line_fault, read_fields,
 };
 use super::target::{Target, host_of};
 
@@ -201,20 +201,15 @@ impl RequestHead {
     ) -> Result<Result<Option<usize>, HeadError>, httparse::Error> {
         // With no bytes behind the line there is nothing for it to read but that.
         let mut raw = httparse::Request::new(&mut []);
-        let Some((line, lines)) = split_first_line(head) else {
+        let Some(line) = first_line(head) else {
             return raw.parse(head).map(|_| Ok(None));
         };
         raw.parse(line)?;
-        std::mem::swap(&mut self.fields, &mut self.last.fields);
-        let kept = self.fields.keep_common(lines);
-        let room = limits.fields.saturating_sub(self.fields.len());
-        let taken = read_lines(&lines[kept..], room, |length, parsed| {
-            let end = line.len() + kept + length;
-            check_line_ends(&head[..end], line, parsed)?;
-            self.fields.push_lines(&lines[kept..kept + length - 2], parsed);
-            self.take(&raw, limits).map(|()| end)
-        });
-        Ok(taken?.transpose())
+        let read = read_fields(&mut self.fields, &mut self.last.fields, head, line, limits.fields)?;
+        Ok(match read {
+            Ok(Some(length)) => self.take(&raw, limits).map(|()| Some(length)),
+            unread => unread,
+        })
     }
 
     /// Settles what a complete head means, whose fields have been read.

@@ -2,8 +2,8 @@
 
 use super::fields::{Fields, Known};
 use super::head::{
-    Facts, Framing, HeadError, HeadLimits, HttpVersion, Method, Progress, check_line_ends,
-    line_fault, read_lines, split_first_line,
+    Facts, Framing, HeadError, HeadLimits, HttpVersion, Method, Progress, first_line, line_fault,
+    read_fields,
 };
 
 /// A response head: one framing, one meaning. Owns its bytes; made to be used again.
@@ -95,20 +95,15 @@ impl ResponseHead {
     ) -> Result<Result<Option<usize>, HeadError>, httparse::Error> {
         // With no bytes behind the line there is nothing for it to read but that.
         let mut raw = httparse::Response::new(&mut []);
-        let Some((line, lines)) = split_first_line(head) else {
+        let Some(line) = first_line(head) else {
             return raw.parse(head).map(|_| Ok(None));
         };
         raw.parse(line)?;
-        std::mem::swap(&mut self.fields, &mut self.last);
-        let kept = self.fields.keep_common(lines);
-        let room = limits.fields.saturating_sub(self.fields.len());
-        let taken = read_lines(&lines[kept..], room, |length, parsed| {
-            let end = line.len() + kept + length;
-            check_line_ends(&head[..end], line, parsed)?;
-            self.fields.push_lines(&lines[kept..kept + length - 2], parsed);
-            self.take(&raw, request_method).map(|()| end)
-        });
-        Ok(taken?.transpose())
+        let read = read_fields(&mut self.fields, &mut self.last, head, line, limits.fields)?;
+        Ok(match read {
+            Ok(Some(length)) => self.take(&raw, request_method).map(|()| Some(length)),
+            unread => unread,
+        })
     }
 
     /// Settles what a complete head means, whose fields have been read.

@@ -323,7 +323,7 @@ fn ratio_of_mirrored(result: &Results, results: &[Results]) -> Option<f64> {
     share(result, plain).filter(|_| result.contender.mirrored)
 }
 
-/// The median over the rounds: the machine has a faster and a slower pace, and keeps to one for minutes.
+/// The median over the rounds: the machine has a faster and a slower pace, and both meet it in the same.
 fn share(result: &Results, other: &Results) -> Option<f64> {
     let rounds = result.samples.0.iter().zip(&other.samples.0);
     let found = Spread::of(rounds.map(|(own, whole)| own.micros / whole.micros)).median;

@@ -18,7 +18,7 @@ use super::forward::{self, Outgoing};
 use super::listener::Seat;
 use super::respond::{self, Down, Patience};
 use super::worker::Worker;
-use super::{Decision, reply, tunnel};
+use super::{Decision, reply, tunnel, turn};
 use crate::clock;
 use crate::h1::head::{Framing, Method, ResponseHead};
 use crate::h1::write;
@@ -174,6 +174,7 @@ impl Connection {
             }
             Ok(Decision::Forward { bytes, framing }) => {
                 let mut outgoing = Outgoing::new(request, bytes, framing, limits.body_timeout);
+                turn::pass().await;
                 self.forward(cx, &mut outgoing, &mut upload, (attempt, response)).await
             }
             Err(error) => Err(error),

@@ -32,6 +32,7 @@ pub mod reply;
 mod respond;
 pub(crate) mod shared_h2;
 mod tunnel;
+mod turn;
 pub(crate) mod upstream_h2;
 mod websocket;
 pub mod worker;

@@ -153,25 +153,28 @@ impl Copy {
 
     async fn answered(mut self) -> Result<Observed, Miss> {
         let mut alarm = self.worker.alarms.take();
-        let mut answer = ResponseHead::default();
+        // What has read an answer before reads the next one from where it differs.
+        let mut scratch = self.worker.buffers.take_scratch();
+        let answer = &mut scratch.response;
         let mut body: Box<dyn BodySource> = match &self.queue {
             Some(queue) => Box::new(CopyBody::new(queue.clone())),
             None => Box::new(NoBody),
         };
         let mut attempt = self.begin(true, &mut alarm).await.map_err(miss_of)?;
-        let mut came = self.head(&mut attempt, &mut *body, &mut answer, &mut alarm).await;
+        let mut came = self.head(&mut attempt, &mut *body, answer, &mut alarm).await;
         if matches!(came, Err(Fault::Upstream(UpstreamFault::Stale))) && self.queue.is_none() {
             // A kept connection was closed meanwhile: the shadow has seen nothing yet.
             self.head = attempt.take_head();
             attempt = self.begin(false, &mut alarm).await.map_err(miss_of)?;
-            came = self.head(&mut attempt, &mut *body, &mut answer, &mut alarm).await;
+            came = self.head(&mut attempt, &mut *body, answer, &mut alarm).await;
         }
         came.map_err(miss_of_either)?;
         let latency = clock::now().saturating_duration_since(self.began);
         let kept = self.body(&mut attempt, &mut *body, &mut alarm).await?;
         attempt.finish(clock::now());
         self.worker.alarms.give(alarm);
-        let ResponseHead { status, fields, .. } = answer;
+        let (status, fields) = (answer.status, answer.fields.clone());
+        self.worker.buffers.give_scratch(scratch);
         Ok(Observed { status, fields, body: kept, latency })
     }
 

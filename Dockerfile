@@ -1,5 +1,6 @@
 # Two stages: a Rust toolchain to build, and a base with nothing but a C library to run.
-FROM rust:1.95-slim-bookworm AS build
+# The compiler that the profile in loadtests/layout was learned with.
+FROM rust:1.95.0-slim-bookworm AS build
 WORKDIR /src
 RUN apt-get update && apt-get install -y --no-install-recommends gcc libc6-dev make \
     && rm -rf /var/lib/apt/lists/*
@@ -7,19 +8,11 @@ COPY Cargo.toml Cargo.lock ./
 COPY src src
 COPY benches benches
 COPY loadtests loadtests
-# `--build-arg LAYOUT=load` lays the program out by what the load tests make it do: a few percent less
-# CPU a request for a build of twice the length, which needs two cores.
-ARG LAYOUT=plain
-RUN mkdir /state /out \
-    && case "$LAYOUT" in \
-    load) apt-get update && apt-get install -y --no-install-recommends nghttp2-client \
-        && rustup component add llvm-tools && loadtests/pgo.sh && cp target/pgo/tidegate /out/ ;; \
-    plain) cargo build --release --locked --bin tidegate && cp target/release/tidegate /out/ ;; \
-    *) echo "LAYOUT is plain or load" >&2; exit 1 ;; \
-    esac
+COPY .cargo .cargo
+RUN mkdir /state && cargo build --release --locked --bin tidegate
 
 FROM gcr.io/distroless/cc-debian12:nonroot
-COPY --from=build /out/tidegate /usr/local/bin/tidegate
+COPY --from=build /src/target/release/tidegate /usr/local/bin/tidegate
 COPY config/container.toml /etc/tidegate/tidegate.toml
 # The history of revisions; mount a volume here to keep it.
 COPY --from=build --chown=nonroot:nonroot /state /var/lib/tidegate

@@ -11,9 +11,9 @@ bench:
 load *ARGS:
     cargo run --release -p tidegate-loadtests -- {{ARGS}}
 
-# A release laid out by what load makes it do: target/pgo/tidegate.
-pgo:
-    bash loadtests/pgo.sh
+# What load makes a release do, by which releases are laid out.
+learn:
+    bash loadtests/layout/learn.sh
 
 # Rewrites the generated pages under docs/.
 docs:

@@ -16,6 +16,7 @@ mod faults;
 mod health;
 mod hold;
 mod http2;
+mod layout;
 mod reload;
 mod restart;
 mod rig;

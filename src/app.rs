@@ -374,11 +374,7 @@ async fn follow_files(inner: Arc<Inner>) {
     loop {
         // Looked at before waiting too: an edit may have come since the file was read.
         inner.reload_certs().await;
-        let before = *lock(&inner.fingerprint);
-        if config::fingerprint(&inner.path) != Some(before) {
-            // The outcome is logged where it is known.
-            let _ = inner.reload(&Author::new("file")).await;
-        }
+        inner.reload_if_edited().await;
         if changed.recv().await.is_none() {
             return;
         }
@@ -422,6 +418,22 @@ impl Inner {
     }
 
     async fn reload(&self, author: &Author) -> Result<Outcome, ReloadError> {
+        let _turn = self.reloading.lock().await;
+        self.reload_in_turn(author).await
+    }
+
+    /// Rereads the configuration unless it is what was read last, perhaps by somebody who had the turn
+    /// before.
+    async fn reload_if_edited(&self) {
+        let _turn = self.reloading.lock().await;
+        let before = *lock(&self.fingerprint);
+        if config::fingerprint(&self.path) != Some(before) {
+            // The outcome is logged where it is known.
+            let _ = self.reload_in_turn(&Author::new("file")).await;
+        }
+    }
+
+    async fn reload_in_turn(&self, author: &Author) -> Result<Outcome, ReloadError> {
         let outcome = self.try_reload(author).await;
         let (result, detail) = match &outcome {
             // An edit of routes alone makes a revision without a change of traffic.
@@ -439,7 +451,6 @@ impl Inner {
     }
 
     async fn try_reload(&self, author: &Author) -> Result<Outcome, ReloadError> {
-        let _turn = self.reloading.lock().await;
         let fingerprint = config::fingerprint(&self.path);
         let running = self.control.state().await.config.clone();
         let loaded = match self.load(running.is_large()).await {

@@ -67,16 +67,18 @@ pub struct Parsed {
 /// the token file) must be readable; what they hold is looked at by who uses it, but for lists of
 /// revoked certificates: no listener may open while it is not known whom to refuse.
 pub fn load(path: &Path, env: Env<'_>) -> Result<Loaded, Report> {
-    let Files { base, contents } = Files::read(path)?;
-    let fingerprint = fingerprint_of(&contents);
+    let Files { base, paths } = Files::list(path)?;
+    let (mut hash, mut left) = (Xxh3::new(), CONFIG_BYTES_MAX);
     let mut sources = Vec::new();
-    for (path, bytes) in contents {
-        let text = String::from_utf8(bytes).map_err(|error| not_utf8(&path, &error))?;
-        sources.push(Source::new(path, text));
+    for path in &paths {
+        let bytes = read_file(path, left)?;
+        left -= bytes.len() as u64;
+        digest(&mut hash, path, &mut &*bytes).map_err(|error| cannot_read(path, error))?;
+        let text = String::from_utf8(bytes).map_err(|error| not_utf8(path, &error))?;
+        sources.push(Source::new(path.clone(), text));
     }
-    let paths = sources.iter().map(|source| source.path.clone()).collect();
     let Parsed { config, warnings } = read(sources, &base, env, &look_at)?;
-    Ok(Loaded { config, warnings, sources: paths, fingerprint })
+    Ok(Loaded { config, warnings, sources: paths, fingerprint: hash.digest() })
 }
 
 /// Reads a configuration from text as if it were the content of `file`. Looks at no file.
@@ -87,7 +89,13 @@ pub fn parse(text: &str, file: &Path, env: Env<'_>) -> Result<Parsed, Report> {
 
 /// What changes with the content of a configuration; none while it cannot be read.
 pub fn fingerprint(path: &Path) -> Option<u64> {
-    Files::read(path).ok().map(|files| fingerprint_of(&files.contents))
+    let (mut hash, mut left) = (Xxh3::new(), CONFIG_BYTES_MAX);
+    for path in Files::list(path).ok()?.paths {
+        // In pieces: room for all of a large file costs more than reading it.
+        let mut file = fs::File::open(&path).ok()?.take(left.saturating_add(1));
+        left = left.checked_sub(digest(&mut hash, &path, &mut file).ok()?)?;
+    }
+    Some(hash.digest())
 }
 
 /// The reference of every key, as Markdown: `docs/config-reference.md`.
@@ -122,16 +130,16 @@ fn read(
 struct Files {
     /// What relative paths are relative to.
     base: PathBuf,
-    contents: Vec<(PathBuf, Vec<u8>)>,
+    paths: Vec<PathBuf>,
 }
 
 impl Files {
-    /// Reads the file, or the directory in the order of names.
-    fn read(path: &Path) -> Result<Self, Report> {
+    /// The file, or those of the directory in the order of names.
+    fn list(path: &Path) -> Result<Self, Report> {
         let wrong = |error| cannot_read(path, error);
         if !fs::metadata(path).map_err(wrong)?.is_dir() {
-            let contents = vec![(path.to_owned(), read_file(path, CONFIG_BYTES_MAX)?)];
-            return Ok(Self { base: base_of(path).to_owned(), contents });
+            let paths = vec![path.to_owned()];
+            return Ok(Self { base: base_of(path).to_owned(), paths });
         }
         let mut paths = Vec::new();
         for entry in fs::read_dir(path).map_err(wrong)? {
@@ -148,14 +156,7 @@ impl Files {
             let problem = Problem::new("the directory holds no `*.toml`");
             return Err(Report::of_file(path, problem.help("name a file, or put one there")));
         }
-        let mut left = CONFIG_BYTES_MAX;
-        let mut contents = Vec::new();
-        for file in paths {
-            let bytes = read_file(&file, left)?;
-            left -= bytes.len() as u64;
-            contents.push((file, bytes));
-        }
-        Ok(Self { base: path.to_owned(), contents })
+        Ok(Self { base: path.to_owned(), paths })
     }
 }
 
@@ -200,17 +201,16 @@ fn base_of(file: &Path) -> &Path {
     file.parent().unwrap_or(Path::new(""))
 }
 
-fn fingerprint_of(contents: &[(PathBuf, Vec<u8>)]) -> u64 {
-    let mut hash = Xxh3::new();
-    for (path, bytes) in contents {
-        // Lengths keep the end of one apart from the beginning of the next.
-        let name = path.as_os_str().as_encoded_bytes();
-        for part in [name, bytes] {
-            hash.update(&(part.len() as u64).to_le_bytes());
-            hash.update(part);
-        }
+/// Adds a file to the fingerprint; returns how many bytes it has.
+fn digest(hash: &mut Xxh3, path: &Path, content: &mut dyn Read) -> io::Result<u64> {
+    let name = path.as_os_str().as_encoded_bytes();
+    hash.update(name);
+    let bytes = io::copy(content, hash)?;
+    // Lengths keep the end of one apart from the beginning of the next.
+    for length in [name.len() as u64, bytes] {
+        hash.update(&length.to_le_bytes());
     }
-    hash.digest()
+    Ok(bytes)
 }
 
 fn not_utf8(path: &Path, error: &std::string::FromUtf8Error) -> Report {

@@ -1,6 +1,7 @@
 //! Buckets: a cohort's slot of 10 000, and the table that maps each slot to a version.
 
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
@@ -98,7 +99,7 @@ impl BucketTable {
         let mut takers = wanted
             .into_iter()
             .flat_map(|(place, missing)| std::iter::repeat_n(place, usize::from(missing)));
-        for bucket in giving_order() {
+        for bucket in GIVING_ORDER.iter().copied() {
             let left = surplus.entry(table.slots[usize::from(bucket)]).or_default();
             if *left > 0
                 && let Some(place) = takers.next()
@@ -157,8 +158,8 @@ impl BucketTable {
 
 /// The fixed order in which buckets are given away: scattered, so that who moves first is not who
 /// has the lowest hash.
-fn giving_order() -> Vec<u16> {
+static GIVING_ORDER: LazyLock<Vec<u16>> = LazyLock::new(|| {
     let mut order: Vec<u16> = (0..BUCKETS).collect();
-    order.sort_by_key(|bucket| xxh3_64_with_seed(&bucket.to_le_bytes(), u64::from(BUCKETS)));
+    order.sort_by_cached_key(|bucket| xxh3_64_with_seed(&bucket.to_le_bytes(), u64::from(BUCKETS)));
     order
-}
+});

@@ -113,31 +113,40 @@ impl Drop for Unsettled {
 
 /// Sends the copies of one request, waits for the original's answer, and hands them over to be
 /// compared. Ends at the first of them that makes a comparison impossible.
-pub async fn run(job: Job) {
-    let unsettled = Unsettled { gate: job.gate.clone(), settled: false };
-    let outcome = mirror(job).await;
-    unsettled.settle(outcome);
+#[expect(clippy::manual_async_fn, reason = "an async fn has room for its argument twice")]
+pub fn run(mut job: Job) -> impl Future<Output = ()> {
+    async move {
+        let unsettled = Unsettled { gate: job.gate.clone(), settled: false };
+        let answers = job.answers().await;
+        unsettled.settle(answers.and_then(|answers| job.submit(answers)));
+    }
 }
 
-async fn mirror(job: Job) -> Result<(), Miss> {
-    let Job { gate, permits, rules, told, shadow, secondary, primary } = job;
-    let worker = shadow.worker.clone();
-    let primary = async { primary.await.unwrap_or(Err(Miss::PrimaryIncomplete)) };
-    let secondary = async {
-        Ok(match secondary {
-            // Boxed: few services have a secondary, and every copy would carry its state.
-            Some(copy) => Box::pin(copy.send()).await.ok(),
-            None => None,
-        })
-    };
-    let answers = tokio::try_join!(primary, shadow.send(), secondary);
-    let (primary, shadow, secondary) = answers?;
-    let pair = Pair { gate, permits, rules, told, primary, shadow, secondary };
-    worker.shared.shadows.submit(pair)
+impl Job {
+    /// The answers of the original, the shadow and perhaps the secondary.
+    async fn answers(&mut self) -> Result<(Observed, Observed, Option<Observed>), Miss> {
+        let Self { shadow, secondary, primary, .. } = self;
+        let primary = async { primary.await.unwrap_or(Err(Miss::PrimaryIncomplete)) };
+        let secondary = async {
+            Ok(match secondary {
+                // Boxed: few services have a secondary, and every copy would carry its state.
+                Some(copy) => Box::pin(copy.send()).await.ok(),
+                None => None,
+            })
+        };
+        tokio::try_join!(primary, shadow.send(), secondary)
+    }
+
+    fn submit(self, answers: (Observed, Observed, Option<Observed>)) -> Result<(), Miss> {
+        let Self { gate, permits, rules, told, shadow: copy, .. } = self;
+        let (primary, shadow, secondary) = answers;
+        let pair = Pair { gate, permits, rules, told, primary, shadow, secondary };
+        copy.worker.shared.shadows.submit(pair)
+    }
 }
 
 impl Copy {
-    async fn send(self) -> Result<Observed, Miss> {
+    async fn send(&mut self) -> Result<Observed, Miss> {
         let queue = self.queue.clone();
         let mut answered = pin!(self.answered());
         poll_fn(|task| {
@@ -151,7 +160,7 @@ impl Copy {
         .await
     }
 
-    async fn answered(mut self) -> Result<Observed, Miss> {
+    async fn answered(&mut self) -> Result<Observed, Miss> {
         let mut alarm = self.worker.alarms.take();
         // What has read an answer before reads the next one from where it differs.
         let mut scratch = self.worker.buffers.take_scratch();

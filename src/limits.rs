@@ -195,11 +195,6 @@ pub const UPSTREAM_WINDOW_BYTES: u32 = 256 * 1024;
 pub const PROBE_BODY_BYTES_MAX: usize = 64 * 1024;
 /// Events of the file system that may wait to be looked at; more of them say nothing new.
 pub const FILE_EVENTS_WAITING_MAX: usize = 256;
-/// Connections over HTTP/1.1 that one worker makes to one endpoint at a time; the next ones wait, as long as
-/// they might for a connection. More could overflow the queue in which a listener keeps whom it has not taken
-/// yet, of 128 in small servers: the kernel asks again after a second, and by then it is late. When 5,000
-/// clients came at once to a server with a queue of 64, the slowest was answered after 0.6 s instead of 1.1.
-pub const CONNECTING_MAX: usize = 64;
 /// What an HTTP/2 client may send ahead of a body.
 pub const H2_STREAM_WINDOW_BYTES: u32 = 256 * 1024;
 /// What it may send ahead of all bodies of a connection: uploads that nobody takes stop the others only

@@ -268,19 +268,9 @@ async fn connect(
     let turn = pool.turn.replace(pool.turn.get().wrapping_add(1));
     let header = endpoint.identity.proxy_protocol.map(|version| cx.proxy_header(version));
     let first = header.as_deref().unwrap_or_default();
-    let connecting = async {
-        let _turn = pool.connecting.wait().await;
-        // While it waited, somebody may have given one back.
-        if header.is_none()
-            && let Some(kept) = pool.take()
-        {
-            return Ok(kept);
-        }
-        let stream = net::connect(&addresses, turn, endpoint.tls.as_ref(), first).await?;
-        Ok(Connection::new(stream, load).of_one(header.is_some()))
-    };
+    let connecting = net::connect(&addresses, turn, endpoint.tls.as_ref(), first);
     match alarm.guard(until, connecting).await {
-        Some(Ok(connection)) => Ok(connection),
+        Some(Ok(stream)) => Ok(Connection::new(stream, load).of_one(header.is_some())),
         Some(Err(error)) => Err(UpstreamFault::Connect(error)),
         None => Err(UpstreamFault::ConnectTimeout),
     }

@@ -5,10 +5,9 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use rustc_hash::FxHashMap;
-use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::counters::Counts;
-use crate::limits::{CONNECTING_MAX, POOL_IDLE_MAX, POOL_IDLE_PER_ENDPOINT_MAX};
+use crate::limits::{POOL_IDLE_MAX, POOL_IDLE_PER_ENDPOINT_MAX};
 use crate::net::Stream;
 use crate::upstream::Permit;
 
@@ -26,29 +25,10 @@ pub struct EndpointPool {
     /// Counts connects, so that a name with several addresses is used in turn.
     pub turn: Cell<usize>,
     idle: RefCell<Vec<Idle>>,
-    /// Turns to make a connection over HTTP/1.1.
-    pub connecting: Turns,
     /// Held while an HTTP/2 connection is made: those who come meanwhile share it.
     pub h2_connecting: tokio::sync::Mutex<()>,
     /// HTTP/2 connections, shared by requests.
     pub h2: RefCell<Vec<super::shared_h2::Connection>>,
-}
-
-/// As many connections are made to an endpoint at a time.
-#[derive(Debug)]
-pub struct Turns(Semaphore);
-
-impl Turns {
-    /// Waits for a turn, in the order of asking; it ends when what is returned is dropped.
-    pub async fn wait(&self) -> Option<SemaphorePermit<'_>> {
-        self.0.acquire().await.ok()
-    }
-}
-
-impl Default for Turns {
-    fn default() -> Self {
-        Self(Semaphore::new(CONNECTING_MAX))
-    }
 }
 
 /// One version as this worker sees it.
@@ -191,22 +171,5 @@ impl Drop for InFlight {
     fn drop(&mut self) {
         self.version.in_flight.set(self.version.in_flight.get() - 1);
         self.endpoint.in_flight.set(self.endpoint.in_flight.get() - 1);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use futures_util::FutureExt as _;
-
-    use super::*;
-
-    #[test]
-    fn so_many_connections_are_made_at_a_time() {
-        let pool = EndpointPool::default();
-        let turn = || pool.connecting.wait().now_or_never();
-        let mut turns: Vec<_> = (0..CONNECTING_MAX).map(|_| turn().unwrap()).collect();
-        assert!(turn().is_none());
-        turns.pop();
-        assert!(turn().is_some());
     }
 }

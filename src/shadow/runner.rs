@@ -316,7 +316,6 @@ async fn connect(endpoint: &Endpoint, pool: &EndpointPool) -> Result<net::Stream
     let addresses = endpoint.addresses().clone();
     let turn = pool.turn.replace(pool.turn.get().wrapping_add(1));
     let first = endpoint.own_header();
-    let _turn = pool.connecting.wait().await;
     let connecting = Box::pin(net::connect(&addresses, turn, endpoint.tls.as_ref(), &first));
     connecting.await.map_err(UpstreamFault::Connect)
 }

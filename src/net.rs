@@ -1,6 +1,8 @@
 //! The only file that names sockets: binding, accepting, connecting, and one stream type for all.
 
-use std::io;
+mod direct;
+
+use std::io::{self, IoSlice};
 use std::net::{SocketAddr, TcpListener as StdListener};
 use std::path::Path;
 use std::pin::Pin;
@@ -13,6 +15,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 pub use tokio::net::{TcpListener, UnixListener, UnixStream};
 use tokio_rustls::{TlsAcceptor, TlsConnector, TlsStream};
+use tokio_util::io::poll_read_buf;
 
 use crate::upstream::tls::ClientTls;
 
@@ -41,6 +44,42 @@ impl Stream {
                 let mut cx = Context::from_waker(Waker::noop());
                 let stream = Pin::new(stream.as_mut());
                 stream.poll_read(&mut cx, &mut ReadBuf::new(&mut byte)).is_pending()
+            }
+        }
+    }
+
+    /// Reads behind what `buffer` holds, as much as there is room for; 0 is the end of the stream. There
+    /// must be room.
+    pub fn poll_fill(
+        &mut self,
+        cx: &mut Context<'_>,
+        buffer: &mut Vec<u8>,
+    ) -> Poll<io::Result<usize>> {
+        match self {
+            Self::Tcp(stream) => direct::poll_fill(stream, cx, buffer),
+            Self::Tls(stream) => poll_read_buf(Pin::new(stream.as_mut()), cx, buffer),
+        }
+    }
+
+    /// Writes `head` and behind it `body`, as much of both as is taken at once, and tells how much that
+    /// was. One of them at least must not be empty.
+    pub fn poll_send(
+        &mut self,
+        cx: &mut Context<'_>,
+        head: &[u8],
+        body: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        match self {
+            Self::Tcp(stream) => direct::poll_send(stream, cx, head, body),
+            Self::Tls(stream) => {
+                let stream = Pin::new(stream.as_mut());
+                match (head, body) {
+                    (bytes, []) | ([], bytes) => stream.poll_write(cx, bytes),
+                    both => {
+                        let parts = [IoSlice::new(both.0), IoSlice::new(both.1)];
+                        stream.poll_write_vectored(cx, &parts)
+                    }
+                }
             }
         }
     }

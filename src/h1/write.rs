@@ -21,6 +21,10 @@ pub fn request_line(out: &mut Vec<u8>, method: &str, path: &str, query: Option<&
 /// Writes a status line of HTTP/1.1 with the standard reason phrase, or none if there is no
 /// standard one.
 pub fn status_line(out: &mut Vec<u8>, status: u16) {
+    // Most answers.
+    if status == 200 {
+        return out.extend_from_slice(b"HTTP/1.1 200 OK\r\n");
+    }
     out.extend_from_slice(b"HTTP/1.1 ");
     number(out, u64::from(status));
     out.push(b' ');
@@ -57,12 +61,23 @@ impl Section for Vec<u8> {
 
 /// Writes a number in decimal.
 pub fn number(out: &mut Vec<u8>, number: u64) {
-    digits::<10>(out, number);
+    out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
 }
 
 /// Writes a number in hexadecimal, as chunk sizes are.
-pub(super) fn hexadecimal(out: &mut Vec<u8>, number: u64) {
-    digits::<16>(out, number);
+pub(super) fn hexadecimal(out: &mut Vec<u8>, mut number: u64) {
+    // 16 digits hold every u64.
+    let mut room = [0; 16];
+    let mut start = room.len();
+    loop {
+        start -= 1;
+        room[start] = b"0123456789abcdef"[(number % 16) as usize];
+        number /= 16;
+        if number == 0 {
+            break;
+        }
+    }
+    out.extend_from_slice(&room[start..]);
 }
 
 /// Writes the field that tells how the body is delimited: `content-length`, `transfer-encoding`, or
@@ -91,21 +106,4 @@ pub fn end(out: &mut Vec<u8>) {
 pub fn reason_phrase(status: u16) -> &'static str {
     let standard = http::StatusCode::from_u16(status).ok();
     standard.and_then(|status| status.canonical_reason()).unwrap_or("")
-}
-
-/// Writes the digits of a number, the highest first. The base is known to the compiler: dividing by a
-/// number that is not takes ten times as long.
-fn digits<const BASE: u64>(out: &mut Vec<u8>, mut number: u64) {
-    // 20 decimal digits hold every u64.
-    let mut room = [0; 20];
-    let mut start = room.len();
-    loop {
-        start -= 1;
-        room[start] = b"0123456789abcdef"[(number % BASE) as usize];
-        number /= BASE;
-        if number == 0 {
-            break;
-        }
-    }
-    out.extend_from_slice(&room[start..]);
 }

@@ -1,12 +1,11 @@
 //! The client's side of an HTTP/1.1 connection: bytes in and out, and the body between them.
 
-use std::io::{self, IoSlice};
+use std::io;
 use std::ops::Range;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use tokio::io::AsyncWrite;
-use tokio_util::io::poll_read_buf;
 
 use super::body::{BodySource, Progress};
 use super::buffers::{Buffers, Held};
@@ -81,7 +80,7 @@ impl Client {
                 }
             }
         }
-        let read = poll_read_buf(Pin::new(&mut self.stream), cx, &mut self.buffer);
+        let read = self.stream.poll_fill(cx, &mut self.buffer);
         if read.is_pending() {
             self.rest(buffers);
         }
@@ -98,16 +97,9 @@ impl Client {
         done: &mut usize,
     ) -> Poll<Result<(), ClientFault>> {
         while *done < head.len() + body.len() {
-            let stream = Pin::new(&mut self.stream);
-            let wrote = match *done {
-                at if at >= head.len() => stream.poll_write(cx, &body[at - head.len()..]),
-                at if body.is_empty() => stream.poll_write(cx, &head[at..]),
-                at => {
-                    let slices = [IoSlice::new(&head[at..]), IoSlice::new(body)];
-                    stream.poll_write_vectored(cx, &slices)
-                }
-            };
-            match ready!(wrote) {
+            let of_head = head.len().min(*done);
+            let (head, body) = (&head[of_head..], &body[*done - of_head..]);
+            match ready!(self.stream.poll_send(cx, head, body)) {
                 Ok(0) | Err(_) => return Poll::Ready(Err(ClientFault::Gone)),
                 Ok(count) => *done += count,
             }

@@ -3,7 +3,6 @@
 //! The exchange owns the upstream connection. Whoever drives it polls the upload and the answer in
 //! turn; nothing is spawned and nothing is queued.
 
-use std::io::IoSlice;
 use std::ops::Range;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -11,7 +10,6 @@ use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
 use tokio::io::AsyncWrite;
-use tokio_util::io::poll_read_buf;
 
 use super::body::{BodySource, Progress};
 use super::buffers::Held;
@@ -293,7 +291,7 @@ impl Exchange {
         if self.buffer.len() == self.buffer.capacity() {
             self.buffer.reserve(BODY_BUFFER_BYTES);
         }
-        let read = poll_read_buf(Pin::new(&mut connection.stream), cx, &mut self.buffer);
+        let read = connection.stream.poll_fill(cx, &mut self.buffer);
         if read.is_pending() && self.buffer.is_empty() {
             self.rest();
         }
@@ -357,15 +355,11 @@ impl Uplink {
         loop {
             let waiting = &self.out[self.written..];
             let data = if plain { body.data() } else { &[] };
-            let stream = Pin::new(&mut *stream);
-            let wrote = match (waiting, data) {
-                ([], []) => break,
-                (bytes, []) | ([], bytes) => stream.poll_write(cx, bytes),
-                (head, data) => {
-                    stream.poll_write_vectored(cx, &[IoSlice::new(head), IoSlice::new(data)])
-                }
-            };
-            let (Ok(count @ 1..), waited) = (ready!(wrote), waiting.len()) else {
+            if waiting.is_empty() && data.is_empty() {
+                break;
+            }
+            let wrote = ready!(stream.poll_send(cx, waiting, data));
+            let (Ok(count @ 1..), waited) = (wrote, waiting.len()) else {
                 return self.broke();
             };
             self.sent += count as u64;

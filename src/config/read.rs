@@ -298,8 +298,8 @@ pub(super) fn suggestion<'n>(name: &str, known: impl Iterator<Item = &'n str>) -
     // worth it.
     let comparable = known.iter().take(SUGGESTED_FROM_MAX).filter(|_| name.len() <= NAME_BYTES_MAX);
     match comparable.min_by_key(|other| distance(other)) {
-        // A third of the letters may be wrong, and one in a short word.
-        Some(near) if distance(near) <= (near.len() / 3).max(1) => {
+        // A quarter of the letters may be wrong, and one in a short word: `path_prefix` is no `path_regex`.
+        Some(near) if distance(near) <= (near.len() / 4).max(1) => {
             format!("did you mean `{near}`?")
         }
         _ if known.is_empty() => "there is none to choose from".to_owned(),

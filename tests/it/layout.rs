@@ -1,7 +1,6 @@
 //! Releases are laid out by what was learned under load, and nothing else is touched by it.
 
-use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 fn root() -> &'static Path {
@@ -20,20 +19,15 @@ fn learned() -> String {
     version.clone()
 }
 
-/// A compiler that tells its version, or else how it was called.
-fn compiler(folder: &Path, version: &str) -> PathBuf {
-    let path = folder.join("compiler");
-    let text = format!("#!/bin/sh\n[ $1 = -V ] && echo rustc {version} '(1 a)' || echo \"$@\"\n");
-    std::fs::write(&path, text).unwrap();
-    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
-    path
-}
+/// A compiler that tells its version, or else how it was called. It is not written here: a file that another
+/// test's child still holds open for writing cannot be executed.
+const COMPILER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/layout/compiler");
 
 /// What is added to the arguments of that compiler.
 fn added(version: &str, arguments: &[&str]) -> String {
     let folder = tempfile::tempdir().unwrap();
     let mut call = Command::new(root().join("loadtests/layout/rustc"));
-    call.arg(compiler(folder.path(), version)).args(arguments).env_remove("TIDEGATE_LEARN");
+    call.arg(COMPILER).args(arguments).env("VERSION", version).env_remove("TIDEGATE_LEARN");
     // Cargo compiles libraries from where their source lies.
     let output = call.current_dir(folder.path()).output().unwrap();
     assert!(output.status.success(), "{output:?}");

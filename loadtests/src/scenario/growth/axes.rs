@@ -16,6 +16,8 @@ use crate::scenario::Context;
 use crate::scenario::sample::Samples;
 
 const PATH: &str = "/bytes/1024";
+/// Files of a process that are no connection's: logs, listeners, probes, what is being closed.
+const FILES_BESIDE: u64 = 500;
 
 /// One axis with a running Tidegate for each size.
 pub struct Axis {
@@ -173,12 +175,18 @@ fn connections(context: &Context, params: &Params) -> io::Result<Axis> {
     let backends = Backends::start(&["blue"])?;
     let setup = Setup::blue_green(1, [100, 0], [backends.addresses("blue"), Vec::new()]);
     let mut cases = Vec::new();
+    // Through the proxy each is two files, and two here: the client's end and the backend's.
+    let most = (machine::file_limit().saturating_sub(FILES_BESIDE) / 2) as usize;
     for count in &params.held {
-        let mut case = Case::start(context, grouped(*count as f64), &setup, true)?;
-        case.plan.connections = *count;
+        let connections = most.min(*count);
+        let mut case = Case::start(context, grouped(connections as f64), &setup, true)?;
+        case.plan.connections = connections;
         cases.push(case);
     }
-    let title = "Connections, each with a request under way, closed loop".to_owned();
+    let mut title = "Connections, each with a request under way, closed loop".to_owned();
+    if params.held.iter().any(|count| *count > most) {
+        title.push_str("; no more than a process may hold files for here");
+    }
     Ok(Axis { name: "connections", column: "connections", title, cases, _backends: backends })
 }
 

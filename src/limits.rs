@@ -195,6 +195,13 @@ pub const UPSTREAM_WINDOW_BYTES: u32 = 256 * 1024;
 pub const PROBE_BODY_BYTES_MAX: usize = 64 * 1024;
 /// Events of the file system that may wait to be looked at; more of them say nothing new.
 pub const FILE_EVENTS_WAITING_MAX: usize = 256;
+/// Connections over HTTP/1.1 that all workers together make to one endpoint at a time; see [`CONNECTING_TURN_MAX`].
+pub const CONNECTING_MAX: usize = 64;
+/// As many each of them makes at a time, however many workers there are.
+pub const CONNECTING_LEAST: usize = 8;
+/// How long such a connection keeps the next from being made: 16,000 are made in a second however far the endpoint is,
+/// and more where making one takes less.
+pub const CONNECTING_TURN_MAX: Duration = Duration::from_millis(4);
 /// What an HTTP/2 client may send ahead of a body.
 pub const H2_STREAM_WINDOW_BYTES: u32 = 256 * 1024;
 /// What it may send ahead of all bodies of a connection: uploads that nobody takes stop the others only

@@ -255,7 +255,7 @@ async fn begin<'a>(
     Ok(Begun::Attempt(place.insert(Attempt::h1(&worker, connection, flight, outgoing))))
 }
 
-/// A new connection, made until then.
+/// A new connection, made until then, or one that is given back before it could be made.
 async fn connect(
     cx: &RequestCx,
     endpoint: &Endpoint,
@@ -268,9 +268,19 @@ async fn connect(
     let turn = pool.turn.replace(pool.turn.get().wrapping_add(1));
     let header = endpoint.identity.proxy_protocol.map(|version| cx.proxy_header(version));
     let first = header.as_deref().unwrap_or_default();
-    let connecting = net::connect(&addresses, turn, endpoint.tls.as_ref(), first);
+    let workers = cx.worker.shared.store.workers();
+    let connecting = pool.connecting.turn(workers, async {
+        // A connection that tells of its client serves no other: none of those is kept.
+        if header.is_none()
+            && let Some(kept) = pool.take()
+        {
+            return Ok(kept);
+        }
+        let stream = net::connect(&addresses, turn, endpoint.tls.as_ref(), first).await?;
+        Ok(Connection::new(stream, load).of_one(header.is_some()))
+    });
     match alarm.guard(until, connecting).await {
-        Some(Ok(stream)) => Ok(Connection::new(stream, load).of_one(header.is_some())),
+        Some(Ok(connection)) => Ok(connection),
         Some(Err(error)) => Err(UpstreamFault::Connect(error)),
         None => Err(UpstreamFault::ConnectTimeout),
     }

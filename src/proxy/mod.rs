@@ -11,6 +11,7 @@ pub(crate) mod body;
 mod budget;
 mod buffers;
 mod client;
+mod connecting;
 mod connection;
 pub(crate) mod context;
 pub mod counters;

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use rustc_hash::FxHashMap;
 
+use super::connecting::Connecting;
 use super::counters::Counts;
 use crate::limits::{POOL_IDLE_MAX, POOL_IDLE_PER_ENDPOINT_MAX};
 use crate::net::Stream;
@@ -25,6 +26,8 @@ pub struct EndpointPool {
     /// Counts connects, so that a name with several addresses is used in turn.
     pub turn: Cell<usize>,
     idle: RefCell<Vec<Idle>>,
+    /// The turns to make one over HTTP/1.1.
+    pub connecting: Connecting,
     /// Held while an HTTP/2 connection is made: those who come meanwhile share it.
     pub h2_connecting: tokio::sync::Mutex<()>,
     /// HTTP/2 connections, shared by requests.

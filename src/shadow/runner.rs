@@ -211,7 +211,7 @@ impl Copy {
         let connection = match pool.take().filter(|_| kept) {
             Some(connection) => connection,
             None => {
-                let stream = alarm.guard(now + timeout, connect(&endpoint, &pool)).await;
+                let stream = alarm.guard(now + timeout, self.connect(&endpoint, &pool)).await;
                 let stream = stream.unwrap_or(Err(UpstreamFault::ConnectTimeout))?;
                 Connection::new(stream, load)
             }
@@ -302,6 +302,20 @@ impl Copy {
         }
     }
 
+    async fn connect(
+        &self,
+        endpoint: &Endpoint,
+        pool: &EndpointPool,
+    ) -> Result<net::Stream, UpstreamFault> {
+        let addresses = endpoint.addresses().clone();
+        let turn = pool.turn.replace(pool.turn.get().wrapping_add(1));
+        let first = endpoint.own_header();
+        let workers = self.worker.shared.store.workers();
+        let connecting = net::connect(&addresses, turn, endpoint.tls.as_ref(), &first);
+        let connecting = Box::pin(pool.connecting.turn(workers, connecting));
+        connecting.await.map_err(UpstreamFault::Connect)
+    }
+
     /// The whole copy is over by then. Its time begins when the original's body is there.
     fn deadline(&self) -> Instant {
         let since = match &self.queue {
@@ -310,14 +324,6 @@ impl Copy {
         };
         since + self.service.plan.policy.timeout
     }
-}
-
-async fn connect(endpoint: &Endpoint, pool: &EndpointPool) -> Result<net::Stream, UpstreamFault> {
-    let addresses = endpoint.addresses().clone();
-    let turn = pool.turn.replace(pool.turn.get().wrapping_add(1));
-    let first = endpoint.own_header();
-    let connecting = Box::pin(net::connect(&addresses, turn, endpoint.tls.as_ref(), &first));
-    connecting.await.map_err(UpstreamFault::Connect)
 }
 
 fn miss_of(fault: UpstreamFault) -> Miss {

@@ -35,7 +35,7 @@ pub struct Engine {
     plan: Plan,
     inbox: Receiver<Command>,
     poll: Poll,
-    timer: Option<OwnedFd>,
+    ticker: Option<Ticker>,
     connections: Vec<Connection>,
     idle: Vec<usize>,
     /// Instants at which requests were due that found no idle connection.
@@ -55,9 +55,9 @@ impl Engine {
     pub fn new(plan: Plan, inbox: Receiver<Command>) -> io::Result<(Self, Waker)> {
         let poll = Poll::new()?;
         let waker = Waker::new(poll.registry(), WAKER)?;
-        let timer = match plan.pace {
+        let ticker = match plan.pace {
             Pace::Closed => None,
-            Pace::Rate(rate) => Some(ticker(rate, &poll)?),
+            Pace::Rate(rate) => Some(Ticker::new(rate, &poll)?),
         };
         let now = Instant::now();
         let mut stats = Stats::new(plan.versions.len());
@@ -69,7 +69,7 @@ impl Engine {
             plan,
             inbox,
             poll,
-            timer,
+            ticker,
             idle: Vec::new(),
             backlog: VecDeque::new(),
             next_due: now,
@@ -96,11 +96,11 @@ impl Engine {
             for event in &events {
                 match event.token() {
                     WAKER => {}
-                    TIMER => self.read_timer(),
+                    TIMER => self.ticker.iter().for_each(Ticker::read),
                     Token(index) => self.advance(index, event.is_read_closed()),
                 }
             }
-            self.send_due();
+            self.send_due()?;
             if self.last_sweep.elapsed() >= PAUSE {
                 self.last_sweep = Instant::now();
                 self.open_broken();
@@ -293,10 +293,10 @@ impl Engine {
     }
 
     /// Sends what is due at a fixed rate.
-    fn send_due(&mut self) {
-        let Pace::Rate(rate) = self.plan.pace else { return };
+    fn send_due(&mut self) -> io::Result<()> {
+        let Pace::Rate(rate) = self.plan.pace else { return Ok(()) };
         if self.stopping.is_some() {
-            return;
+            return Ok(());
         }
         let interval = Duration::from_secs(1) / rate;
         let now = Instant::now();
@@ -309,28 +309,51 @@ impl Engine {
                 None => self.stats.fail("not sent in time"),
             }
         }
-    }
-
-    fn read_timer(&mut self) {
-        if let Some(timer) = &self.timer {
-            // Only the wake-up matters: what is due is reckoned from the clock.
-            let _ = rustix::io::read(timer, &mut [0u8; 8]);
+        match &mut self.ticker {
+            // Without an idle connection nothing can be sent, and answers wake the loop themselves.
+            Some(ticker) => ticker.run(!self.idle.is_empty()),
+            None => Ok(()),
         }
     }
 }
 
 /// A timer that wakes the loop as often as requests are due.
-fn ticker(rate: u32, poll: &Poll) -> io::Result<OwnedFd> {
-    if rate == 0 {
-        return Err(io::Error::other("a rate of 0 sends nothing"));
+struct Ticker {
+    timer: OwnedFd,
+    tick: Duration,
+    runs: bool,
+}
+
+impl Ticker {
+    /// A stopped one.
+    fn new(rate: u32, poll: &Poll) -> io::Result<Self> {
+        if rate == 0 {
+            return Err(io::Error::other("a rate of 0 sends nothing"));
+        }
+        let tick = (Duration::from_secs(1) / rate).max(FINEST_TICK);
+        let flags = TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC;
+        let timer = timerfd_create(TimerfdClockId::Monotonic, flags)?;
+        let mut source = SourceFd(&timer.as_raw_fd());
+        poll.registry().register(&mut source, TIMER, Interest::READABLE)?;
+        Ok(Ticker { timer, tick, runs: false })
     }
-    let tick = (Duration::from_secs(1) / rate).max(FINEST_TICK);
-    let flags = TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC;
-    let timer = timerfd_create(TimerfdClockId::Monotonic, flags)?;
-    let time = Timespec { tv_sec: tick.as_secs() as i64, tv_nsec: i64::from(tick.subsec_nanos()) };
-    let times = Itimerspec { it_interval: time, it_value: time };
-    timerfd_settime(&timer, TimerfdTimerFlags::empty(), &times)?;
-    let mut source = SourceFd(&timer.as_raw_fd());
-    poll.registry().register(&mut source, TIMER, Interest::READABLE)?;
-    Ok(timer)
+
+    /// Lets it run, or stops it.
+    fn run(&mut self, runs: bool) -> io::Result<()> {
+        if self.runs == runs {
+            return Ok(());
+        }
+        let tick = if runs { self.tick } else { Duration::ZERO };
+        let time =
+            Timespec { tv_sec: tick.as_secs() as i64, tv_nsec: i64::from(tick.subsec_nanos()) };
+        let times = Itimerspec { it_interval: time, it_value: time };
+        timerfd_settime(&self.timer, TimerfdTimerFlags::empty(), &times)?;
+        self.runs = runs;
+        Ok(())
+    }
+
+    /// Only the wake-up matters: what is due is reckoned from the clock.
+    fn read(&self) {
+        let _ = rustix::io::read(&self.timer, &mut [0u8; 8]);
+    }
 }

@@ -63,6 +63,20 @@ struct Phase {
     unhealthy: u32,
 }
 
+/// One after the other, so that a machine that is slower for a while is so for all of them.
+struct Round {
+    peak: Phase,
+    before: Phase,
+    overload: Phase,
+    after: Phase,
+}
+
+impl Round {
+    fn phases(&self) -> [&Phase; 4] {
+        [&self.peak, &self.before, &self.overload, &self.after]
+    }
+}
+
 /// Runs the scenario.
 pub fn run(context: &Context) -> io::Result<Report> {
     let text = include_str!("../../scenarios/overload.toml");
@@ -72,31 +86,30 @@ pub fn run(context: &Context) -> io::Result<Report> {
     let mut setup = Setup::blue_green(1, [100, 0], [backends.addresses("blue"), Vec::new()]);
     setup.tables = expressions(params.expressions);
     let mut tidegate = Tidegate::start(&context.tidegate, &setup, true)?;
-    let peak = phase(&params, &mut tidegate, "peak", None, WARMUP)?;
-    let rate = peak.stats.rate();
-    let (calm_rate, much) = (rate * params.calm, rate * params.factor);
-    let before = phase(&params, &mut tidegate, "calm before", Some(calm_rate), WARMUP)?;
-    let mut overloads = Vec::new();
-    let mut afterwards = Vec::new();
-    for round in 1..=params.rounds {
-        let name = format!("overload {round}");
-        overloads.push(phase(&params, &mut tidegate, &name, Some(much), WARMUP)?);
-        let name = format!("calm after {round}");
-        let settle = Duration::from_millis(params.recover_ms);
-        afterwards.push(phase(&params, &mut tidegate, &name, Some(calm_rate), settle)?);
+    let recovery = Duration::from_millis(params.recover_ms);
+    let mut rounds: Vec<Round> = Vec::new();
+    for number in 1..=params.rounds {
+        let mut measure = |name, offered, settle| {
+            phase(&params, &mut tidegate, &format!("{name} {number}"), offered, settle)
+        };
+        let peak = measure("peak", None, WARMUP)?;
+        // All rounds are offered the same, whatever the machine is like by then.
+        let rate = rounds.first().map_or(&peak, |first| &first.peak).stats.rate();
+        let calm = Some(rate * params.calm);
+        let before = measure("calm before", calm, WARMUP)?;
+        let overload = measure("overload", Some(rate * params.factor), WARMUP)?;
+        let after = measure("calm after", calm, recovery)?;
+        rounds.push(Round { peak, before, overload, after });
     }
     machine::unpin();
     let mut report = Report::new("overload");
-    judge_goodput(&params, &peak, &overloads, &mut report);
-    judge_recovery(&params, &before, &afterwards, &mut report);
-    judge_health(&params, &overloads, &mut report);
-    judge_memory(&params, &before, &overloads, &mut report);
-    let mut phases = vec![peak, before];
-    for (overload, afterwards) in overloads.into_iter().zip(afterwards) {
-        phases.extend([overload, afterwards]);
-    }
+    judge_goodput(&params, &rounds, &mut report);
+    judge_recovery(&params, &rounds, &mut report);
+    judge_health(&params, &rounds, &mut report);
+    judge_memory(&params, &rounds, &mut report);
+    let phases: Vec<&Phase> = rounds.iter().flat_map(Round::phases).collect();
     report.tables.push(table(&params, &phases));
-    report.figures = Value::Array(phases.iter().map(json_of).collect());
+    report.figures = phases.into_iter().map(json_of).collect();
     Ok(report)
 }
 
@@ -173,13 +186,14 @@ fn watch_health(params: &Params, admin: Admin) -> (Vec<Duration>, u32) {
 /// A figure that decides while nobody else uses the machine, and is shown otherwise.
 fn judge(
     params: &Params,
-    phases: &[&Phase],
+    rounds: &[Round],
     text: String,
     held: bool,
     found: String,
     report: &mut Report,
 ) {
-    let foreign = phases.iter().map(|phase| phase.foreign).fold(0.0, f64::max);
+    let phases = rounds.iter().flat_map(Round::phases);
+    let foreign = phases.map(|phase| phase.foreign).fold(0.0, f64::max);
     if foreign <= params.foreign_limit {
         report.promise(text, held, found);
     } else {
@@ -188,60 +202,69 @@ fn judge(
     }
 }
 
-fn judge_goodput(params: &Params, peak: &Phase, overloads: &[Phase], report: &mut Report) {
-    let judged: Vec<&Phase> = overloads.iter().chain([peak]).collect();
-    let rate = peak.stats.rate();
-    let rates = overloads.iter().map(|overload| overload.stats.rate() / rate);
-    let least = rates.fold(f64::MAX, f64::min);
+/// What one of the phases came to, in all rounds.
+fn spread(rounds: &[Round], of: impl Fn(&Round) -> f64) -> Spread {
+    Spread::of(rounds.iter().map(of))
+}
+
+fn judge_goodput(params: &Params, rounds: &[Round], report: &mut Report) {
+    let share = spread(rounds, |round| round.overload.stats.rate() / round.peak.stats.rate());
     let text = format!("goodput at least {:.2} of the peak", params.goodput_ratio);
-    judge(params, &judged, text, least >= params.goodput_ratio, format!("{least:.2}"), report);
+    let held = share.median >= params.goodput_ratio;
+    judge(params, rounds, text, held, share.text(2), report);
     // In a fair queue everybody waits for about as many as there are connections.
-    let bound = params.p99_factor * params.connections as f64 / rate * 1e6;
-    let p99 = overloads.iter().map(|overload| overload.p99_micros).fold(0.0, f64::max);
+    let share = spread(rounds, |round| {
+        let fair = params.connections as f64 / round.peak.stats.rate() * 1e6;
+        round.overload.p99_micros / fair
+    });
     let text = format!(
         "p99 of the admitted at most {:.1} times what {} connections take at the peak",
         params.p99_factor, params.connections
     );
-    judge(params, &judged, text, p99 <= bound, format!("{p99:.0} us of {bound:.0}"), report);
+    let held = share.median <= params.p99_factor;
+    judge(params, rounds, text, held, share.text(2), report);
+    let overloads = || rounds.iter().map(|round| &round.overload);
     let lost = |phase: &&Phase| phase.stats.failures.keys().any(|why| why != UNSENT);
     let failed: Vec<String> =
-        overloads.iter().filter(lost).map(|phase| phase.stats.failures_text()).collect();
+        overloads().filter(lost).map(|phase| phase.stats.failures_text()).collect();
     let found = if failed.is_empty() { "0 failed".to_owned() } else { failed.join("; ") };
     report.promise("no admitted request fails", failed.is_empty(), found);
 }
 
-fn judge_recovery(params: &Params, before: &Phase, afterwards: &[Phase], report: &mut Report) {
-    let judged: Vec<&Phase> = afterwards.iter().chain([before]).collect();
-    // A pause of the machine spoils one of them; a proxy that does not recover spoils all.
-    let usual = Spread::of(afterwards.iter().map(|phase| phase.p99_micros)).median;
-    let bound = (before.p99_micros * params.recover_factor).max(params.recover_floor_us);
+fn judge_recovery(params: &Params, rounds: &[Round], report: &mut Report) {
+    let before = spread(rounds, |round| round.before.p99_micros);
+    let after = spread(rounds, |round| round.after.p99_micros);
+    let bound = (before.median * params.recover_factor).max(params.recover_floor_us);
     let text = format!(
         "{} ms after an overload p99 is at most {:.1} times what it was before",
         params.recover_ms, params.recover_factor
     );
-    let found = format!("{usual:.0} us of {bound:.0}, before {:.0} us", before.p99_micros);
-    judge(params, &judged, text, usual <= bound, found, report);
-    let failed: u64 = judged.iter().map(|phase| phase.stats.failed()).sum();
+    let found = format!("{} us of {bound:.0}, before {}", after.text(0), before.text(0));
+    judge(params, rounds, text, after.median <= bound, found, report);
+    let calm = rounds.iter().flat_map(|round| [&round.before, &round.after]);
+    let failed: u64 = calm.map(|phase| phase.stats.failed()).sum();
     report.promise("no request fails before or after", failed == 0, format!("{failed} failed"));
 }
 
-fn judge_health(params: &Params, overloads: &[Phase], report: &mut Report) {
-    let unanswered: u32 = overloads.iter().map(|phase| phase.unhealthy).sum();
-    let slowest = overloads.iter().flat_map(|phase| &phase.health).max().copied();
+fn judge_health(params: &Params, rounds: &[Round], report: &mut Report) {
+    let overloads = || rounds.iter().map(|round| &round.overload);
+    let unanswered: u32 = overloads().map(|phase| phase.unhealthy).sum();
+    let slowest = overloads().flat_map(|phase| &phase.health).max().copied();
     let slowest = slowest.unwrap_or_default().as_secs_f64() * 1e3;
     let text = format!("the admin API answers throughout, within {} ms", params.health_ms);
     let found = format!("{unanswered} unanswered, slowest {slowest:.1} ms");
     report.promise(text, unanswered == 0 && slowest <= params.health_ms, found);
 }
 
-fn judge_memory(params: &Params, before: &Phase, overloads: &[Phase], report: &mut Report) {
-    let last = overloads.last().map_or(0, |phase| phase.resident);
-    let mib = (last as f64 - before.resident as f64) / f64::from(1 << 20);
+fn judge_memory(params: &Params, rounds: &[Round], report: &mut Report) {
+    let first = rounds.first().map_or(0, |round| round.before.resident);
+    let last = rounds.last().map_or(0, |round| round.overload.resident);
+    let mib = (last as f64 - first as f64) / f64::from(1 << 20);
     let text = format!("memory grows by at most {} MiB", params.growth_mib);
     report.promise(text, mib <= params.growth_mib, format!("{mib:.1} MiB"));
 }
 
-fn table(params: &Params, phases: &[Phase]) -> Table {
+fn table(params: &Params, phases: &[&Phase]) -> Table {
     let columns = [
         "phase",
         "offered req/s",

@@ -34,6 +34,9 @@ pub const READ_BUFFER_BYTES: usize = 128 * 1024;
 pub const READ_BUFFERS_KEPT: usize = 64;
 /// Buffers for heads that a worker keeps for reuse.
 pub const HEAD_BUFFERS_KEPT: usize = 256;
+/// Requests that begin in one turn of a worker: as many as it takes to read in one go and send in one go, and
+/// few enough for all that belongs to them to stay in the cache until they are answered.
+pub const TURN_REQUESTS_MAX: usize = 64;
 /// Alarms of streams and copies that a worker keeps for the next ones.
 pub const ALARMS_KEPT: usize = 256;
 /// A response body of at most this joins its head in one write; copying it is cheaper than `writev`.

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use rustls::pki_types::CertificateDer;
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 pub use tokio::net::{TcpListener, UnixListener, UnixStream};
@@ -59,6 +59,27 @@ impl Stream {
             Self::Tcp(stream) => direct::poll_fill(stream, cx, buffer),
             Self::Tls(stream) => poll_read_buf(Pin::new(stream.as_mut()), cx, buffer),
         }
+    }
+
+    /// Whether the peer has sent something that was not read, be it that nobody was woken yet. A system call.
+    pub fn has_arrived(&self) -> bool {
+        match self {
+            Self::Tcp(stream) => direct::has_arrived(stream),
+            Self::Tls(stream) => direct::has_arrived(stream.get_ref().0),
+        }
+    }
+
+    /// Whether there may be something to read, an end or an error among it; if not, whoever asks is woken.
+    pub fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let socket = match self {
+            Self::Tcp(stream) => stream,
+            Self::Tls(stream) => match stream.get_ref() {
+                // The session holds what was read along with something else.
+                (_, session) if !session.wants_read() => return Poll::Ready(()),
+                (socket, _) => socket,
+            },
+        };
+        socket.poll_read_ready(cx).map(|_| ())
     }
 
     /// Writes `head` and behind it `body`, as much of both as is taken at once, and tells how much that
@@ -234,6 +255,18 @@ pub fn listen(socket: StdListener) -> io::Result<TcpListener> {
 pub async fn accept(listener: &TcpListener) -> io::Result<(Stream, SocketAddr)> {
     let (stream, peer) = listener.accept().await?;
     Ok((Stream::Tcp(stream), peer))
+}
+
+/// The clients that have connected and that nobody has taken yet, whatever the runtime knows of them by now.
+pub fn waiting(listener: &TcpListener) -> impl Iterator<Item = (Stream, SocketAddr)> {
+    let next = move || {
+        let (socket, peer) = SockRef::from(listener).accept().ok()?;
+        socket.set_nonblocking(true).ok()?;
+        let stream = TcpStream::from_std(socket.into()).ok()?;
+        Some((Stream::Tcp(stream), peer.as_socket()?))
+    };
+    // However many more come meanwhile.
+    std::iter::from_fn(next).take(BACKLOG as usize)
 }
 
 /// Binds a unix socket that only this user may use. A file that an earlier process left there is

@@ -30,6 +30,11 @@ pub(super) fn poll_fill(
     }
 }
 
+/// Whether the socket holds bytes to be read, whatever the runtime knows of it by now.
+pub(super) fn has_arrived(stream: &TcpStream) -> bool {
+    recv(stream, &mut [0], RecvFlags::PEEK).is_ok_and(|(_, count)| count > 0)
+}
+
 /// Writes `head` and behind it `body`, as much of both as the socket takes.
 pub(super) fn poll_send(
     stream: &TcpStream,
@@ -97,6 +102,20 @@ mod tests {
         let listener = crate::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         (listener.accept().await.unwrap().0, client)
+    }
+
+    #[tokio::test]
+    async fn what_has_arrived_is_seen_before_the_runtime_tells_and_stays() {
+        let (ours, mut client) = pair().await;
+        assert!(!has_arrived(&ours));
+        client.write_all(b"a").await.unwrap();
+        assert!(has_arrived(&ours) && has_arrived(&ours));
+        let mut buffer = Vec::with_capacity(8);
+        poll_fn(|task| poll_fill(&ours, task, &mut buffer)).await.unwrap();
+        assert_eq!(buffer, b"a");
+        assert!(!has_arrived(&ours));
+        drop(client);
+        assert!(!has_arrived(&ours), "an end is nothing to be read");
     }
 
     #[tokio::test]

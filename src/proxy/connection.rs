@@ -110,14 +110,23 @@ impl Connection {
                 }
             }
             let is_idle = client.unread().is_empty();
+            let mut waits = false;
             let filled = poll_fn(|task| {
-                if is_idle && worker.is_draining() {
-                    return Poll::Ready(None);
+                // Before it is read, a request costs nothing but what the kernel keeps of it.
+                if is_idle
+                    && client.stream.poll_readable(task).is_ready()
+                    && worker.turns.poll_begin(task, &mut waits).is_pending()
+                {
+                    return Poll::Pending;
                 }
                 match client.poll_fill(task, &worker.buffers) {
                     Poll::Ready(Ok(count)) => Poll::Ready(Some(count)),
                     Poll::Ready(Err(_)) => Poll::Ready(Some(0)),
                     Poll::Pending => {
+                        // Who has asked already gets an answer.
+                        if is_idle && worker.is_draining() && !client.stream.has_arrived() {
+                            return Poll::Ready(None);
+                        }
                         if is_idle && !std::mem::replace(known, true) {
                             worker.wake_on_drain(seat.id, task.waker());
                         }

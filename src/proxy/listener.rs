@@ -7,6 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use tokio::task::JoinHandle;
+
 use super::connection;
 use super::crowd::{Crowd, Place};
 use super::error::Refusal;
@@ -173,18 +175,54 @@ impl Drop for Seat {
     }
 }
 
-/// Accepts until the task is aborted.
-pub async fn run(worker: Rc<Worker>, socket: TcpListener, rules: Rc<RefCell<Arc<ListenerShared>>>) {
-    let name = rules.borrow().plan.name.clone();
-    let listener = match net::listen(socket) {
-        Ok(listener) => listener,
-        Err(error) => return tracing::error!(%error, listener = %name, "cannot accept"),
-    };
+/// A listener on one worker, as long as it accepts.
+pub struct Accepting {
+    worker: Rc<Worker>,
+    socket: Rc<net::TcpListener>,
+    /// What new connections are served by.
+    rules: Rc<RefCell<Arc<ListenerShared>>>,
+    task: JoinHandle<()>,
+}
+
+impl Accepting {
+    /// Accepts on this socket.
+    pub fn begin(
+        worker: &Rc<Worker>,
+        socket: TcpListener,
+        rules: Arc<ListenerShared>,
+    ) -> std::io::Result<Self> {
+        let (worker, socket) = (worker.clone(), Rc::new(net::listen(socket)?));
+        let rules = Rc::new(RefCell::new(rules));
+        let task = run(worker.clone(), socket.clone(), rules.clone());
+        let task = tokio::task::spawn_local(task);
+        Ok(Self { worker, socket, rules, task })
+    }
+
+    /// Serves new connections by these rules.
+    pub fn follow(&self, rules: Arc<ListenerShared>) {
+        self.rules.replace(rules);
+    }
+
+    /// Accepts no more. Who has connected by now is still served: closing the socket would reset them.
+    pub fn end(self) {
+        self.task.abort();
+        for (stream, peer) in net::waiting(&self.socket) {
+            serve(&self.worker, &self.rules.borrow(), stream, peer);
+        }
+    }
+}
+
+async fn run(
+    worker: Rc<Worker>,
+    socket: Rc<net::TcpListener>,
+    rules: Rc<RefCell<Arc<ListenerShared>>>,
+) {
     loop {
-        match net::accept(&listener).await {
+        match net::accept(&socket).await {
             Ok((stream, peer)) => serve(&worker, &rules.borrow(), stream, peer),
             Err(error) if is_of_one_client(&error) => {}
             Err(error) => {
+                let name = rules.borrow().plan.name.clone();
                 tracing::warn!(%error, listener = %name, "cannot accept for now");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }

@@ -20,11 +20,12 @@ use super::buffers::Buffers;
 use super::counters::{Counts, Trial};
 use super::hold::Holds;
 use super::http2::Memo;
-use super::listener::{self, ListenerShared};
+use super::listener::{Accepting, ListenerShared};
 use super::pool::Pools;
 use super::rate::{RateLimit, RateLimits};
 use super::recent::Recent;
 use super::record::AccessLog;
+use super::turn::Turns;
 use crate::clock;
 use crate::name::ListenerName;
 use crate::revision::store::{Revision, RevisionStore};
@@ -90,6 +91,7 @@ pub struct Worker {
     pub buffers: Buffers,
     pub alarms: Alarms,
     pub memo: Memo,
+    pub turns: Turns,
     pub pools: Pools,
     /// Connections of copies: a shadow that hangs takes none of the others.
     pub shadow_pools: Pools,
@@ -119,6 +121,7 @@ impl Worker {
             buffers: Buffers::default(),
             alarms: Alarms::default(),
             memo: Memo::default(),
+            turns: Turns::default(),
             pools: Pools::default(),
             shadow_pools: Pools::default(),
             gates: Gates::default(),
@@ -270,15 +273,11 @@ fn run(shared: Arc<Shared>, seat: usize, inbox: mpsc::UnboundedReceiver<Command>
     shared.store.leave(seat);
 }
 
-/// A listener's accept loop, and what new connections are served by.
-struct Accepting {
-    task: tokio::task::JoinHandle<()>,
-    rules: Rc<RefCell<Arc<ListenerShared>>>,
-}
-
 async fn serve(worker: Rc<Worker>, mut inbox: mpsc::UnboundedReceiver<Command>) {
     let mut listeners: FxHashMap<ListenerName, Accepting> = FxHashMap::default();
     let mut tick = tokio::time::interval(TICK);
+    let kept = worker.clone();
+    tokio::task::spawn_local(async move { kept.turns.keep().await });
     loop {
         let command = tokio::select! {
             command = inbox.recv() => command,
@@ -296,19 +295,19 @@ async fn serve(worker: Rc<Worker>, mut inbox: mpsc::UnboundedReceiver<Command>) 
             Some(Command::Install) => drop(worker.lease()),
             Some(Command::Listen(Some(socket), shared)) => {
                 let name = shared.plan.name.clone();
-                let rules = Rc::new(RefCell::new(shared));
-                let accepting = listener::run(worker.clone(), socket, rules.clone());
-                let task = tokio::task::spawn_local(accepting);
-                listeners.insert(name, Accepting { task, rules });
+                match Accepting::begin(&worker, socket, shared) {
+                    Ok(accepting) => drop(listeners.insert(name, accepting)),
+                    Err(error) => tracing::error!(%error, listener = %name, "cannot accept"),
+                }
             }
             Some(Command::Listen(None, shared)) => {
                 if let Some(accepting) = listeners.get(&shared.plan.name) {
-                    accepting.rules.replace(shared);
+                    accepting.follow(shared);
                 }
             }
             Some(Command::Unlisten(name)) => {
                 if let Some(accepting) = listeners.remove(&name) {
-                    accepting.task.abort();
+                    accepting.end();
                 }
             }
             Some(Command::Collect(answer)) => {
@@ -317,7 +316,7 @@ async fn serve(worker: Rc<Worker>, mut inbox: mpsc::UnboundedReceiver<Command>) 
             }
             Some(Command::Drain) => {
                 for (_, accepting) in listeners.drain() {
-                    accepting.task.abort();
+                    accepting.end();
                 }
                 worker.drain();
             }

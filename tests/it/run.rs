@@ -67,6 +67,37 @@ impl Place {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_has_asked_before_a_sigterm_is_answered() {
+    let blue = Version::start(says("blue"));
+    let place = Place::new(&blue);
+    let process = place.ready().await;
+    let mut crowd = Vec::new();
+    for _ in 0..300 {
+        let mut client = Client::connect(place.web).await;
+        assert_eq!(client.get("/").await.status, 200);
+        crowd.push(client);
+    }
+    // All of it before the worker can have looked at any, and more than begin in one of its turns.
+    process.signal(Signal::STOP);
+    for client in &mut crowd {
+        client.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    }
+    // Some connect only now.
+    for _ in 0..100 {
+        let mut client = Client::connect(place.web).await;
+        client.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
+        crowd.push(client);
+    }
+    process.signal(Signal::TERM);
+    process.signal(Signal::CONT);
+    for (place, client) in crowd.iter_mut().enumerate() {
+        let answer = client.try_answer("GET").await;
+        assert_eq!(answer.map(|answer| answer.status), Some(200), "client {place}");
+    }
+    process.ended().await.says(0, &["draining", "drained"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_sigterm_finishes_what_is_in_flight() {
     let gate = Arc::new(Notify::new());
     let blue = Version::start(says("blue").behind(&gate));

@@ -65,6 +65,25 @@ async fn http_2_is_spoken_with_those_who_offer_it() {
     rig.finish().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_session_has_read_ahead_is_answered() {
+    let a = Identity::of(&["a.test"]);
+    let rig = two_certs(&a, &a).start().await;
+    // Requests that end where records and buffers end, and some that do not.
+    for (length, count) in [(64, 2000), (63, 500), (1000, 70)] {
+        let path = "/".repeat(length - "GET  HTTP/1.1\r\nHost: a.test\r\n\r\n".len());
+        let request = format!("GET {path} HTTP/1.1\r\nHost: a.test\r\n\r\n");
+        assert_eq!(request.len(), length);
+        let stream = connect_tls(rig.web, Some("a.test"), &[]).await;
+        let mut client = Client::over(stream, "a.test");
+        client.send(request.repeat(count).as_bytes()).await;
+        for place in 0..count {
+            assert_eq!(client.answer("GET").await.status, 200, "{place} of {length} bytes");
+        }
+    }
+    rig.finish().await;
+}
+
 async fn get(client: &mut Client, host: &str) -> Answer {
     client.send(format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n").as_bytes()).await;
     client.answer("GET").await

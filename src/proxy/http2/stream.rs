@@ -73,6 +73,7 @@ impl Incoming {
     /// Serves it. The stream counts as open for as long as `_open` is held.
     pub async fn serve(self, _open: Rc<()>) {
         let Self { worker, seat, mut scratch, rest, respond } = self;
+        worker.turns.begin().await;
         let mut alarm = worker.alarms.take();
         answer(&worker, &seat, &mut scratch, &mut alarm, rest, &respond).await;
         worker.alarms.give(alarm);

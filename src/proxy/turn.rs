@@ -46,7 +46,8 @@ pub struct Turns {
 
 impl Turns {
     /// Ready when a request may begin. Who has to wait is woken when it is their turn: `waits` is theirs, and tells
-    /// them from a newcomer.
+    /// them from a newcomer. Whoever is woken by something else meanwhile begins early: a turn's size is a measure,
+    /// not a limit that anything relies on.
     pub fn poll_begin(&self, task: &mut Context<'_>, waits: &mut bool) -> Poll<()> {
         let was_woken = std::mem::take(waits);
         if was_woken {

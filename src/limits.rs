@@ -37,6 +37,8 @@ pub const HEAD_BUFFERS_KEPT: usize = 256;
 /// Requests that begin in one turn of a worker: as many as it takes to read in one go and send in one go, and
 /// few enough for all that belongs to them to stay in the cache until they are answered.
 pub const TURN_REQUESTS_MAX: usize = 64;
+/// Requests that wait for a later turn; more begin in the next one. A stream that waits holds some kilobytes.
+pub const TURN_WAITING_MAX: usize = 4096;
 /// Alarms of streams and copies that a worker keeps for the next ones.
 pub const ALARMS_KEPT: usize = 256;
 /// A response body of at most this joins its head in one write; copying it is cheaper than `writev`.

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::task::{Context, Poll, Waker};
 
-use crate::limits::TURN_REQUESTS_MAX;
+use crate::limits::{TURN_REQUESTS_MAX, TURN_WAITING_MAX};
 
 /// Lets every other ready task have its turn first. It costs one more poll: unlike Tokio's `yield_now`, it
 /// does not have the runtime look at the sockets meanwhile.
@@ -85,7 +85,9 @@ impl Turns {
             .await;
             pass().await;
             let mut waiting = self.waiting.borrow_mut();
-            let next = waiting.len().min(TURN_REQUESTS_MAX);
+            // Streams that were reset wait too: whoever opens and resets them must not have a queue grow.
+            let excess = waiting.len().saturating_sub(TURN_WAITING_MAX);
+            let next = waiting.len().min(TURN_REQUESTS_MAX.max(excess));
             self.begun.set(next);
             waiting.drain(..next).for_each(Waker::wake);
         }
@@ -158,6 +160,33 @@ mod tests {
             }
             assert!(under_way <= 2 * TURN_REQUESTS_MAX, "{under_way} under way");
         }
+    }
+
+    #[tokio::test]
+    async fn more_than_so_many_do_not_wait_beyond_a_turn() {
+        const COUNT: usize = TURN_REQUESTS_MAX + TURN_WAITING_MAX + 500;
+        let (turns, begun) = (Rc::new(Turns::default()), Rc::new(Cell::new(0)));
+        let all = async {
+            for _ in 0..COUNT {
+                let (turns, begun) = (turns.clone(), begun.clone());
+                spawn_local(async move {
+                    turns.begin().await;
+                    begun.set(begun.get() + 1);
+                });
+            }
+            let kept = turns.clone();
+            let keeper = spawn_local(async move { kept.keep().await });
+            // When the first of those who waited begin, so do all who are too many.
+            while begun.get() <= TURN_REQUESTS_MAX {
+                pass().await;
+            }
+            assert!(turns.waiting.borrow().len() <= TURN_WAITING_MAX);
+            while begun.get() < COUNT {
+                pass().await;
+            }
+            keeper.abort();
+        };
+        LocalSet::new().run_until(all).await;
     }
 
     #[tokio::test]

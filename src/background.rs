@@ -7,14 +7,13 @@
 
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, OnceLock};
+use std::time::Instant;
 
 use thread_priority::{
     NormalThreadSchedulePolicy, ThreadPriority, ThreadSchedulePolicy,
     set_thread_priority_and_policy, thread_native_id,
 };
 use tokio::sync::oneshot;
-
-use crate::limits::BACKGROUND_PATIENCE;
 
 type Job = Box<dyn FnOnce() + Send>;
 
@@ -24,10 +23,10 @@ pub struct Background(OnceLock<Option<Sender<Job>>>);
 
 impl Background {
     /// Does it in the background. Where every core is busy that would take for ever: what is not done
-    /// in time is done here, by a second call of `work`, and the result of the first is thrown away.
+    /// by `until` is done here, by a second call of `work`, and the result of the first is thrown away.
     ///
     /// Needs a runtime of several threads. Dropped while it waits, it does nothing more.
-    pub async fn run<T, F>(&self, work: F) -> T
+    pub async fn run<T, F>(&self, until: Instant, work: F) -> T
     where
         T: Send + 'static,
         F: Fn() -> T + Send + Sync + 'static,
@@ -41,7 +40,7 @@ impl Background {
                 let _ = done.send(same());
             }
         }));
-        match tokio::time::timeout(BACKGROUND_PATIENCE, result).await {
+        match tokio::time::timeout_at(until.into(), result).await {
             Ok(Ok(value)) => value,
             Ok(Err(_)) | Err(_) => tokio::task::block_in_place(|| work()),
         }
@@ -80,22 +79,25 @@ fn start() -> Option<Sender<Job>> {
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::sync::mpsc;
+    use std::time::Duration;
 
     use super::*;
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn what_is_not_done_in_time_is_done_at_once() {
         let background = Background::default();
-        assert_eq!(background.run(|| 7).await, 7);
+        let later = Instant::now() + Duration::from_secs(3600);
+        assert_eq!(background.run(later, || 7).await, 7);
         // The thread is busy until it is let go.
         let (go, wait) = mpsc::channel::<()>();
         background.send(Box::new(move || assert!(wait.recv().is_err())));
         let calls = Arc::new(AtomicUsize::new(0));
         let counted = calls.clone();
-        assert_eq!(background.run(move || counted.fetch_add(1, Ordering::SeqCst)).await, 0);
+        let work = move || counted.fetch_add(1, Ordering::SeqCst);
+        assert_eq!(background.run(Instant::now(), work).await, 0);
         drop(go);
         // It does not do again what nobody waits for.
-        assert_eq!(background.run(|| 8).await, 8);
+        assert_eq!(background.run(later, || 8).await, 8);
         assert_eq!(calls.load(Ordering::SeqCst), 1);
     }
 

@@ -15,9 +15,9 @@ pub const ENDPOINTS_MAX: usize = 4096;
 /// Routes from which on a configuration is compiled and freed in the background: fewer take less than a
 /// millisecond or two.
 pub const LARGE_ROUTES: usize = 300;
-/// How long what is done in the background may take before it is done at once: an edit is live within a
-/// second.
-pub const BACKGROUND_PATIENCE: Duration = Duration::from_millis(150);
+/// How long what an edit has done in the background may take in all before the rest of it is done at once:
+/// an edit is live within a second.
+pub const BACKGROUND_PATIENCE: Duration = Duration::from_millis(500);
 /// Bytes of a request target; longer is 414.
 pub const TARGET_BYTES_MAX: usize = 16 * 1024;
 /// Bytes of a response head from an upstream.

@@ -1,10 +1,13 @@
 //! What becomes of an edit: read, compiled, taken over, or refused as a whole.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::{Inner, lock, with_certs};
+use crate::clock;
 use crate::config::{self, Config, Loaded, Report};
 use crate::control::{Author, Event, Outcome, Refusal};
+use crate::limits::BACKGROUND_PATIENCE;
 use crate::operations::reload::ReloadError;
 use crate::route::Routes;
 
@@ -46,7 +49,8 @@ impl Inner {
     async fn try_reload(&self, author: &Author) -> Result<Outcome, ReloadError> {
         let fingerprint = config::fingerprint(&self.path);
         let running = self.control.state().await.config.clone();
-        let loaded = match self.load(running.is_large()).await {
+        let until = clock::now() + BACKGROUND_PATIENCE;
+        let loaded = match self.load(running.is_large(), until).await {
             Ok(loaded) => loaded,
             Err(report) => {
                 self.remember(fingerprint);
@@ -64,7 +68,7 @@ impl Inner {
         }
         // The last hold on a large one is the control plane's, which has it freed in the background.
         drop(running);
-        let routes = self.route_table(&config).await;
+        let routes = self.route_table(&config, until).await;
         let bound = self.prepare_listeners(&config).await.map_err(ReloadError::Refused)?;
         let level = config.log.level;
         let kept: Vec<_> = config.listeners.clone();
@@ -80,19 +84,29 @@ impl Inner {
     }
 
     /// Reads the files; in the background if there are likely to be many routes in them.
-    async fn load(&self, large: bool) -> Result<Loaded, Report> {
+    async fn load(&self, large: bool, until: Instant) -> Result<Loaded, Report> {
         let (path, environment) = (self.path.clone(), self.environment);
-        let load = move || config::load(&path, &environment);
-        if large { self.control.background.run(load).await } else { load() }
+        self.work(large, until, move || config::load(&path, &environment)).await
     }
 
-    /// Compiles the routes; in the background if there are many. Their numbers are taken before: a
-    /// thread that waits for time must hold no lock that others want.
-    async fn route_table(&self, config: &Arc<Config>) -> Routes {
-        let numbers = config.route_numbers(&self.control.shared.registry);
-        let (large, config) = (config.is_large(), config.clone());
-        let compile = move || config.numbered_table(&numbers);
-        if large { self.control.background.run(compile).await } else { compile() }
+    /// Compiles the routes; in the background if there are many. Only the numbers of those that are new
+    /// are asked for outside of it: a thread that waits for time must hold no lock that others want.
+    async fn route_table(&self, config: &Arc<Config>, until: Instant) -> Routes {
+        let (large, registry) = (config.is_large(), &self.control.shared.registry);
+        let (routes, names) = (config.clone(), registry.known_routes());
+        let known = self.work(large, until, move || routes.known_numbers(&names)).await;
+        let numbers = config.route_numbers(registry, &known);
+        let routes = config.clone();
+        self.work(large, until, move || routes.numbered_table(&numbers)).await
+    }
+
+    /// Does it in the background until then, if it is `large`.
+    async fn work<T, F>(&self, large: bool, until: Instant, work: F) -> T
+    where
+        T: Send + 'static,
+        F: Fn() -> T + Send + Sync + 'static,
+    {
+        if large { self.control.background.run(until, work).await } else { work() }
     }
 
     fn remember(&self, fingerprint: Option<u64>) {

@@ -1,7 +1,8 @@
 //! The whole: sections are read, what concerns several of them is checked, and a [`Config`] comes
 //! out, or every error.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::iter;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -41,7 +42,7 @@ impl Config {
     /// The routes ready to serve: with the numbers that `registry` keeps for their names, and
     /// with the places of services in the order of names.
     pub fn routes(&self, registry: &Registry) -> Vec<Arc<Route>> {
-        self.numbered(&self.route_numbers(registry))
+        self.numbered(&self.route_numbers(registry, &[]))
     }
 
     /// Whether compiling and freeing it takes long enough to be felt by requests.
@@ -51,12 +52,20 @@ impl Config {
 
     /// The table of [`Config::routes`].
     pub fn route_table(&self, registry: &Registry) -> Routes {
-        self.numbered_table(&self.route_numbers(registry))
+        self.numbered_table(&self.route_numbers(registry, &[]))
     }
 
-    /// The numbers that `registry` keeps for the names of the routes, in the order of the file.
-    pub fn route_numbers(&self, registry: &Registry) -> Vec<u32> {
-        self.routes.iter().map(|plan| registry.route(&plan.name)).collect()
+    /// The numbers of the routes whose names are known, in the order of the file.
+    pub fn known_numbers(&self, known: &HashMap<RouteName, u32>) -> Vec<Option<u32>> {
+        self.routes.iter().map(|plan| known.get(&plan.name).copied()).collect()
+    }
+
+    /// The numbers of all routes in the order of the file: those that are `known`, of the first ones, and
+    /// what `registry` has for the others.
+    pub fn route_numbers(&self, registry: &Registry, known: &[Option<u32>]) -> Vec<u32> {
+        let known = known.iter().copied().chain(iter::repeat(None));
+        let each = self.routes.iter().zip(known);
+        each.map(|(plan, known)| known.unwrap_or_else(|| registry.route(&plan.name))).collect()
     }
 
     /// The table of the routes with these numbers, one for each in the order of the file.

@@ -204,10 +204,13 @@ impl Accepting {
     }
 
     /// Accepts no more. Who has connected by now is still served: closing the socket would reset them.
-    pub fn end(self) {
-        self.task.abort();
-        for (stream, peer) in net::waiting(&self.socket) {
-            serve(&self.worker, &self.rules.borrow(), stream, peer);
+    pub async fn end(self) {
+        let Self { worker, socket, rules, task } = self;
+        task.abort();
+        // It holds the socket too: between the last look and the closing of it must lie nothing.
+        let _ = task.await;
+        for (stream, peer) in net::waiting(&socket) {
+            serve(&worker, &rules.borrow(), stream, peer);
         }
     }
 }

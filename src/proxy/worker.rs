@@ -307,7 +307,7 @@ async fn serve(worker: Rc<Worker>, mut inbox: mpsc::UnboundedReceiver<Command>) 
             }
             Some(Command::Unlisten(name)) => {
                 if let Some(accepting) = listeners.remove(&name) {
-                    accepting.end();
+                    accepting.end().await;
                 }
             }
             Some(Command::Collect(answer)) => {
@@ -316,7 +316,7 @@ async fn serve(worker: Rc<Worker>, mut inbox: mpsc::UnboundedReceiver<Command>) 
             }
             Some(Command::Drain) => {
                 for (_, accepting) in listeners.drain() {
-                    accepting.end();
+                    accepting.end().await;
                 }
                 worker.drain();
             }

@@ -18,7 +18,8 @@ pub struct Registry {
 struct Inner {
     endpoints: HashMap<Identity, Weak<Endpoint>>,
     endpoints_ever: u32,
-    routes: HashMap<RouteName, u32>,
+    /// Shared with whoever looks many of them up.
+    routes: Arc<HashMap<RouteName, u32>>,
     versions: HashMap<(ServiceName, VersionName), u32>,
     route_names: Vec<RouteName>,
     version_names: Vec<(ServiceName, VersionName)>,
@@ -56,8 +57,13 @@ impl Registry {
         }
         let id = inner.route_names.len() as u32;
         inner.route_names.push(name.clone());
-        inner.routes.insert(name.clone(), id);
+        Arc::make_mut(&mut inner.routes).insert(name.clone(), id);
         id
+    }
+
+    /// The numbers that routes have by now: to look up thousands, and nobody waits meanwhile.
+    pub fn known_routes(&self) -> Arc<HashMap<RouteName, u32>> {
+        self.lock().routes.clone()
     }
 
     /// The number of a version.

@@ -152,7 +152,7 @@ const IMPORTS: &[(&str, &str)] = &[
     ("clock", ""),
     ("phase", ""),
     ("watch", "limits"),
-    ("background", "limits"),
+    ("background", ""),
     ("name", "limits"),
     ("weight", "limits name"),
     ("h1", "limits"),

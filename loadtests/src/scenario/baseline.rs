@@ -131,6 +131,7 @@ pub fn run(context: &Context) -> io::Result<Report> {
         report.tables.push(table(workload, &results));
         report.panels.push(panel(workload, &results));
         judge(workload, &results, &mut report);
+        compare_builds(workload, &results, &mut report);
         figures.insert(workload.name.clone(), json_of(&results));
     }
     if context.workloads.is_empty() {
@@ -325,9 +326,39 @@ fn ratio_of_mirrored(result: &Results, results: &[Results]) -> Option<f64> {
 
 /// The median over the rounds: the machine has a faster and a slower pace, and both meet it in the same.
 fn share(result: &Results, other: &Results) -> Option<f64> {
-    let rounds = result.samples.0.iter().zip(&other.samples.0);
-    let found = Spread::of(rounds.map(|(own, whole)| own.micros / whole.micros)).median;
+    let found = Spread::of(shares(result, other)).median;
     (result.contender.who != Who::Direct && found.is_finite()).then_some(found)
+}
+
+fn shares(result: &Results, other: &Results) -> impl Iterator<Item = f64> {
+    let rounds = result.samples.0.iter().zip(&other.samples.0);
+    rounds.map(|(own, whole)| own.micros / whole.micros)
+}
+
+/// What another build spends, as a share of what this one does. A machine that swings by a third has both
+/// swing in the same round: over thirty of them, the middle half tells a difference of three percent.
+fn compare_builds(workload: &Workload, results: &[Results], report: &mut Report) {
+    let of = |who, mirrored| {
+        let contender = Contender::new(who, mirrored);
+        results.iter().find(|result| result.contender == contender)
+    };
+    for mirrored in [false, true] {
+        let pair = (of(Who::Beside, mirrored), of(Who::Tidegate, mirrored));
+        let (Some(beside), Some(own)) = pair else { continue };
+        let mut found: Vec<f64> = shares(beside, own).collect();
+        found.sort_by(f64::total_cmp);
+        let quarter = |quarters: usize| found[(found.len() - 1) * quarters / 4];
+        report.note(format!(
+            "{}: {} spends {:.3} [{:.3}-{:.3}] of {}'s CPU per request: median and middle half of {} rounds",
+            workload.name,
+            beside.contender.label(),
+            quarter(2),
+            quarter(1),
+            quarter(3),
+            own.contender.label(),
+            found.len(),
+        ));
+    }
 }
 
 fn judge(workload: &Workload, results: &[Results], report: &mut Report) {

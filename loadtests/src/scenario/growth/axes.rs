@@ -14,6 +14,7 @@ use crate::proxies::tidegate::{SERVICE, Setup, Tidegate};
 use crate::report::grouped;
 use crate::scenario::Context;
 use crate::scenario::sample::Samples;
+use crate::stats::Spread;
 
 const PATH: &str = "/bytes/1024";
 /// Files of a process that are no connection's: logs, listeners, probes, what is being closed.
@@ -33,10 +34,12 @@ pub struct Axis {
 }
 
 impl Axis {
-    /// CPU per request of a case as a share of the first one's.
+    /// CPU per request of a case as a share of the first one's: the median over the rounds, in each of
+    /// which both met the same pace of the machine.
     pub fn ratio(&self, case: &Case) -> f64 {
-        let first = self.cases.first().map_or(0.0, |first| first.samples.micros().median);
-        case.samples.micros().median / first.max(f64::MIN_POSITIVE)
+        let first = self.cases.iter().take(1).flat_map(|first| &first.samples.0);
+        let rounds = case.samples.0.iter().zip(first);
+        Spread::of(rounds.map(|(own, first)| own.micros / first.micros)).median
     }
 }
 
@@ -195,15 +198,22 @@ fn workers(context: &Context, params: &Params) -> io::Result<Axis> {
     machine::unpin();
     let backends = Backends::start(&["blue"])?;
     let mut cases = Vec::new();
-    for count in &params.workers {
-        let setup = Setup::blue_green(*count, [100, 0], [backends.addresses("blue"), Vec::new()]);
-        let mut case = Case::start(context, count.to_string(), &setup, false)?;
-        case.plan.connections = params.connections;
-        case.plan.pace = Pace::Rate(params.workers_rate);
-        cases.push(case);
+    for count in params.workers.iter().copied() {
+        let rate = params.workers_rate * count as u32;
+        // One alone at the rate of all is shown too: the busier a worker, the more it does at a time.
+        let whole: &[usize] = if count > 1 { &[1, count] } else { &[1] };
+        for count in whole.iter().copied() {
+            let setup =
+                Setup::blue_green(count, [100, 0], [backends.addresses("blue"), Vec::new()]);
+            let label = format!("{count} at {}", grouped(f64::from(rate)));
+            let mut case = Case::start(context, label, &setup, false)?;
+            case.plan.connections = params.connections;
+            case.plan.pace = Pace::Rate(rate);
+            cases.push(case);
+        }
     }
     let rate = grouped(f64::from(params.workers_rate));
-    let title = format!("Workers, {rate} req/s, on any core");
+    let title = format!("Workers, {rate} req/s each, on any core");
     Ok(Axis { name: "workers", column: "workers", title, cases, _backends: backends })
 }
 

@@ -195,7 +195,8 @@ fn judge(params: &Params, axis: &Axis, report: &mut Report) {
             // Cost for a request that does not rise with a worker more is capacity that rises with it.
             let found = params.workers.iter().copied().max().unwrap_or(1) as f64 / axis.ratio(last);
             let text = format!("workers: {} serve {:.1} times one", last.label, params.scale_ratio);
-            let found_text = format!("{found:.2}, by the cost of a request at an equal rate");
+            let found_text =
+                format!("{found:.2}, by the cost of a request at an equal rate a worker");
             report.target(text, found >= params.scale_ratio, found_text);
         }
         "publish" => {

@@ -18,6 +18,7 @@ mod report;
 mod scenario;
 mod stats;
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -32,8 +33,8 @@ use scenario::{ALL, Context, Scenario};
 #[command(name = "tidegate-loadtests", version, after_help = scenario::overview())]
 struct Arguments {
     /// What to run; `all` runs every scenario but the smoke test and the soak.
-    #[arg(value_parser = selection, value_name = "SCENARIO")]
-    scenario: Selection,
+    #[arg(value_parser = selection, value_name = "SCENARIO", required_unless_present = "copy")]
+    scenario: Option<Selection>,
     /// The Tidegate to test.
     #[arg(long, value_name = "PATH", default_value = "target/release/tidegate")]
     tidegate: PathBuf,
@@ -46,7 +47,7 @@ struct Arguments {
     /// Samples of each kind, or repetitions.
     #[arg(long, value_name = "N")]
     rounds: Option<u32>,
-    /// Whom the baseline measures: direct, tidegate, nginx, haproxy, envoy, caddy, h2o.
+    /// Whom the baseline measures: direct, copier, tidegate, nginx, haproxy, envoy, caddy, h2o.
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     peers: Vec<String>,
     /// Which workloads the baseline measures; without this all of them, and memory.
@@ -61,6 +62,9 @@ struct Arguments {
     /// Short runs: whether everything works, not how fast.
     #[arg(long)]
     quick: bool,
+    /// Is what the baseline calls a copier, between these two addresses.
+    #[arg(long, hide = true, num_args = 2, value_names = ["LISTENER", "BACKEND"])]
+    copy: Option<Vec<SocketAddr>>,
 }
 
 #[derive(Debug, Clone)]
@@ -82,13 +86,18 @@ fn selection(text: &str) -> Result<Selection, String> {
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     machine::raise_file_limit();
+    if let Some([listener, to]) = arguments.copy.as_deref() {
+        let Err(error) = proxies::copier::run(*listener, *to);
+        eprintln!("tidegate-loadtests: {error}");
+        return ExitCode::from(2);
+    }
     let Arguments { tidegate, beside, peers, workloads, json, .. } = arguments;
     let Arguments { quick, seconds, rounds, .. } = arguments;
     let wishes = Wishes { quick, seconds, rounds };
     let context = Context { tidegate, beside, wishes, peers, workloads };
     let chosen = match arguments.scenario {
-        Selection::All => ALL.to_vec(),
-        Selection::One(scenario) => vec![scenario],
+        Some(Selection::One(scenario)) => vec![scenario],
+        Some(Selection::All) | None => ALL.to_vec(),
     };
     let mut reports = Vec::new();
     for scenario in chosen {

@@ -1,5 +1,6 @@
 //! How is a proxy under test started, watched and stopped?
 
+pub mod copier;
 pub mod peers;
 pub mod tidegate;
 pub mod work;

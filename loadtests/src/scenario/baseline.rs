@@ -87,7 +87,7 @@ impl Workload {
     /// Who can take part, and whether with copies.
     fn contenders(&self, whom: &[Who]) -> Vec<Contender> {
         let able = |who: &&Who| match **who {
-            Who::Direct => !self.tls && !self.mirror,
+            who if who.is_measure() => !self.tls && !self.http2 && !self.mirror,
             who => !self.mirror || who.mirrors(),
         };
         let ways: &[bool] = if self.mirror { &[false, true] } else { &[false] };
@@ -161,7 +161,7 @@ fn chosen<'a>(context: &Context, params: &'a Params) -> io::Result<Vec<&'a Workl
 fn whom(context: &Context, report: &mut Report) -> io::Result<Vec<Who>> {
     let wished = |who: Who| match (who, context.peers.is_empty()) {
         (Who::Beside, _) => context.beside.is_some(),
-        (who, true) => who != Who::Direct,
+        (who, true) => !who.is_measure(),
         (who, false) => context.peers.iter().any(|name| name == who.name()),
     };
     if let Some(name) = context.peers.iter().find(|name| Who::all().all(|who| who.name() != **name))

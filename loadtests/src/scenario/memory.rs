@@ -59,7 +59,7 @@ pub fn measure(
     let mut table = Table::new(title, &columns);
     let trust = certificate.map(Certificate::trust);
     let mut figures = serde_json::Map::new();
-    for who in whom.iter().filter(|who| **who != Who::Direct) {
+    for who in whom.iter().filter(|who| !who.is_measure()) {
         progress(&format!("{}: {}", params.name, who.name()));
         let backends = Backends::start(&VERSIONS)?;
         let mut subject = who.start(context, &Work { certificate, ..Work::of(&backends) })?;

@@ -240,8 +240,13 @@ impl Report {
         self.mismatched += mismatched;
         self.matched += 1 - mismatched;
         // Routes that are gone stay in the report, so their names need a bound too.
-        let known = self.routes.contains_key(route) || self.routes.len() < DIFF_FIELDS_MAX;
-        let count = self.routes.entry(if known { route } else { OTHER }.into()).or_default();
+        let count = match self.routes.get_mut(route) {
+            Some(count) => count,
+            None => {
+                let route = if self.routes.len() < DIFF_FIELDS_MAX { route } else { OTHER };
+                self.routes.entry(route.into()).or_default()
+            }
+        };
         count.compared += 1;
         count.mismatched += mismatched;
     }

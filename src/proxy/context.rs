@@ -226,6 +226,11 @@ impl RequestCx {
         self.close(status);
     }
 
+    /// When the request was taken on: its versions' time runs from here.
+    pub fn began(&self) -> Instant {
+        self.upstream_began.unwrap_or(self.arrived)
+    }
+
     /// Closes the books: the client has seen, or will see no more than, this status.
     pub fn close(&mut self, status: u16) {
         if self.status != 0 {

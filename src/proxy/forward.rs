@@ -85,7 +85,8 @@ pub async fn answer<'a>(
 ) -> Result<&'a mut Attempt, ProxyError> {
     let mut tries = Tries::default();
     let mut deadline = None;
-    let mut now = *cx.upstream_began.get_or_insert(cx.arrived);
+    let mut now = cx.began();
+    cx.upstream_began = Some(now);
     loop {
         let service = current_service(cx, outgoing.head)?;
         let policy = &service.plan.policy;

@@ -9,7 +9,7 @@ mod assign;
 pub(crate) mod attempt;
 pub(crate) mod body;
 mod budget;
-mod buffers;
+pub(crate) mod buffers;
 mod client;
 mod connecting;
 mod connection;

@@ -29,7 +29,7 @@ use super::turn::Turns;
 use crate::clock;
 use crate::name::ListenerName;
 use crate::revision::store::{Revision, RevisionStore};
-use crate::shadow::{Gates, ShadowHub};
+use crate::shadow::{Mirrors, ShadowHub};
 use crate::snapshot::BEFORE_ROLLOUT;
 use crate::upstream::Registry;
 
@@ -95,7 +95,7 @@ pub struct Worker {
     pub pools: Pools,
     /// Connections of copies: a shadow that hangs takes none of the others.
     pub shadow_pools: Pools,
-    pub gates: Gates,
+    pub mirrors: Mirrors,
     pub counts: RefCell<Counts>,
     pub holds: Holds,
     pub budgets: Budgets,
@@ -124,7 +124,7 @@ impl Worker {
             turns: Turns::default(),
             pools: Pools::default(),
             shadow_pools: Pools::default(),
-            gates: Gates::default(),
+            mirrors: Mirrors::default(),
             counts: RefCell::default(),
             holds: Holds::default(),
             budgets: Budgets::default(),
@@ -284,6 +284,7 @@ async fn serve(worker: Rc<Worker>, mut inbox: mpsc::UnboundedReceiver<Command>) 
             _ = tick.tick() => {
                 worker.pools.sweep(clock::now());
                 worker.shadow_pools.sweep(clock::now());
+                worker.mirrors.sweep();
                 worker.flush_log();
                 if worker.is_draining() && worker.connections.borrow().values().all(|open| *open == 0) {
                     break;

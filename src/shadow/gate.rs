@@ -4,13 +4,10 @@
 //! Only requests of services with a shadow touch one.
 
 use std::array;
-use std::cell::RefCell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-use rustc_hash::FxHashMap;
-
-use super::{Miss, ShadowHub};
+use super::Miss;
 use crate::limits::{SHADOW_REST, SHADOW_UNREACHED_MAX};
 use crate::name::{ServiceName, VersionName};
 use crate::traffic::ShadowRule;
@@ -34,10 +31,6 @@ impl Subject {
             shadow: rule.version.clone(),
             secondary: rule.secondary.clone(),
         }
-    }
-
-    fn is_of(&self, rule: &ShadowRule) -> bool {
-        self.shadow == rule.version && self.secondary == rule.secondary
     }
 }
 
@@ -110,29 +103,6 @@ pub struct Permit(Arc<AtomicU32>);
 impl Drop for Permit {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-/// The gates that one worker has met, so that it asks the hub only when a rule is new.
-#[derive(Debug, Default)]
-pub struct Gates(RefCell<FxHashMap<ServiceName, Arc<Gate>>>);
-
-impl Gates {
-    /// The gate of a service's rule under a revision.
-    pub fn get(
-        &self,
-        hub: &ShadowHub,
-        service: &ServiceName,
-        rule: &ShadowRule,
-        revision: u64,
-    ) -> Arc<Gate> {
-        let mut gates = self.0.borrow_mut();
-        if let Some(gate) = gates.get(service).filter(|gate| gate.subject.is_of(rule)) {
-            return gate.clone();
-        }
-        let gate = hub.gate(Subject::of(service, rule), revision);
-        gates.insert(service.clone(), gate.clone());
-        gate
     }
 }
 

@@ -1,10 +1,14 @@
 //! Copies that may never hurt the original: which requests get one, and why others do not.
 //!
 //! This file decides and counts words only. `tap` stands in the request path, `tee` holds the
-//! bytes of a request body for the copy, `runner` sends it, [`gate`] bounds and counts, and
+//! bytes of a request body for the copy, `runner` sends it, `meeting` brings it together with the
+//! original's `answer`, [`gate`] bounds and counts, `mirror` is what a worker has of it, and
 //! [`store`] compares on the control plane and keeps what was found.
 
+mod answer;
 pub mod gate;
+mod meeting;
+mod mirror;
 mod runner;
 pub mod store;
 pub mod tap;
@@ -13,7 +17,7 @@ mod tee;
 use crate::h1::head::Method;
 use crate::snapshot::Shadow;
 
-pub use self::gate::Gates;
+pub use self::mirror::Mirrors;
 pub use self::store::{Comparisons, ReportView, Sample, ShadowCounts, ShadowHub};
 pub use self::tap::{Tap, tap};
 

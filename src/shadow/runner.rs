@@ -6,19 +6,18 @@
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
-use tokio::sync::oneshot;
-
 use super::Miss;
-use super::gate::{Gate, Permit};
-use super::store::Pair;
-use super::tap::{Kept, Observed};
+use super::answer::{Fresh, Kept, Observed};
+use super::gate::Permit;
+use super::meeting::Meeting;
+use super::mirror::Mirror;
+use super::store::{Agreement, Pair};
 use super::tee::{CopyBody, Queue};
 use crate::clock;
-use crate::diff::Rules;
+use crate::diff;
 use crate::h1::head::{Framing, Method, ResponseHead};
 use crate::limits::SHADOW_DISCARD_BYTES_MAX;
 use crate::name::RouteName;
@@ -32,43 +31,52 @@ use crate::proxy::pool::{Connection, EndpointPool, InFlight};
 use crate::proxy::shared_h2;
 use crate::proxy::upstream_h2::H2Exchange;
 use crate::proxy::worker::Worker;
-use crate::snapshot::Service;
 use crate::upstream::{self, Endpoint, Version, pick};
 
-/// What a sample tells of a request.
+/// What a report tells of a request.
 #[derive(Debug)]
 pub struct Told {
-    pub route: Option<RouteName>,
-    /// Method, path and query as a request line has them. Taken apart only for a sample: most
-    /// requests agree and never become one.
-    pub request: String,
-    pub request_id: String,
+    route: Option<RouteName>,
+    /// Method, path and query, and request id, with a space between: none of them has one. Taken
+    /// apart only for a sample: most requests agree and never become one.
+    request: String,
 }
 
 impl Told {
+    /// Of the request with this method, this path with its query, and this id.
+    pub fn new(route: Option<RouteName>, method: &str, target: &str, id: &str) -> Self {
+        Self { route, request: [method, " ", target, " ", id].concat() }
+    }
+
     /// The name of the route, empty for none.
     pub fn route(&self) -> &str {
         self.route.as_ref().map_or("", RouteName::as_str)
+    }
+
+    /// Method, path with query, and request id.
+    pub fn request(&self) -> (&str, &str, &str) {
+        let (method, rest) = self.request.split_once(' ').unwrap_or_default();
+        let (target, id) = rest.split_once(' ').unwrap_or_default();
+        (method, target, id)
     }
 }
 
 /// One request that is copied.
 #[derive(Debug)]
 pub struct Job {
-    pub gate: Arc<Gate>,
     pub permits: (Permit, Option<Permit>),
-    pub rules: Arc<Rules>,
     pub told: Told,
     pub shadow: Copy,
-    pub secondary: Option<Copy>,
-    pub primary: oneshot::Receiver<Result<Observed, Miss>>,
+    /// Boxed: few services have one, and every job would be larger by it.
+    pub secondary: Option<Box<Copy>>,
+    pub meeting: Rc<Meeting>,
 }
 
 /// One copy of a request, not yet sent.
 #[derive(Debug)]
 pub struct Copy {
     pub worker: Rc<Worker>,
-    pub service: Arc<Service>,
+    pub mirror: Rc<Mirror>,
     /// The place of its version in the service.
     pub version: usize,
     /// The whole head as bytes.
@@ -77,28 +85,27 @@ pub struct Copy {
     pub method: Method,
     /// Where its body comes from, if it has one.
     pub queue: Option<Rc<Queue>>,
-    /// Bytes of the answer's body that are kept.
-    pub body_bytes_max: u64,
-    /// When the original was sent.
+    /// When the original was taken on.
     pub began: Instant,
 }
 
 /// Counts a copy that ends without a word: in a panic, or with the process.
 struct Unsettled {
-    gate: Arc<Gate>,
+    mirror: Rc<Mirror>,
     settled: bool,
 }
 
 impl Unsettled {
     fn settle(mut self, outcome: Result<(), Miss>) {
         self.settled = true;
+        let gate = &self.mirror.gate;
         match outcome {
             Err(Miss::Unreachable) => {
-                self.gate.note_reached(false, clock::process_ms(clock::now()));
-                self.gate.count(Miss::Unreachable);
+                gate.note_reached(false, clock::process_ms(clock::now()));
+                gate.count(Miss::Unreachable);
             }
-            Err(miss) => self.gate.count(miss),
-            Ok(()) => self.gate.note_reached(true, 0),
+            Err(miss) => gate.count(miss),
+            Ok(()) => gate.note_reached(true, 0),
         }
     }
 }
@@ -106,17 +113,17 @@ impl Unsettled {
 impl Drop for Unsettled {
     fn drop(&mut self) {
         if !self.settled {
-            self.gate.count(Miss::Abandoned);
+            self.mirror.gate.count(Miss::Abandoned);
         }
     }
 }
 
-/// Sends the copies of one request, waits for the original's answer, and hands them over to be
-/// compared. Ends at the first of them that makes a comparison impossible.
+/// Sends the copies of one request, waits for the original's answer, and hands over what they say.
+/// Ends at the first of them that makes a comparison impossible.
 #[expect(clippy::manual_async_fn, reason = "an async fn has room for its argument twice")]
 pub fn run(mut job: Job) -> impl Future<Output = ()> {
     async move {
-        let unsettled = Unsettled { gate: job.gate.clone(), settled: false };
+        let unsettled = Unsettled { mirror: job.shadow.mirror.clone(), settled: false };
         let answers = job.answers().await;
         unsettled.settle(answers.and_then(|answers| job.submit(answers)));
     }
@@ -124,29 +131,53 @@ pub fn run(mut job: Job) -> impl Future<Output = ()> {
 
 impl Job {
     /// The answers of the original, the shadow and perhaps the secondary.
-    async fn answers(&mut self) -> Result<(Observed, Observed, Option<Observed>), Miss> {
-        let Self { shadow, secondary, primary, .. } = self;
-        let primary = async { primary.await.unwrap_or(Err(Miss::PrimaryIncomplete)) };
-        let secondary = async {
-            Ok(match secondary {
-                // Boxed: few services have a secondary, and every copy would carry its state.
-                Some(copy) => Box::pin(copy.send()).await.ok(),
-                None => None,
-            })
+    async fn answers(&mut self) -> Result<(Observed, Fresh, Option<Fresh>), Miss> {
+        let Self { shadow, secondary, meeting, .. } = self;
+        let copies = async {
+            match secondary {
+                None => Ok((shadow.send().await?, None)),
+                Some(secondary) => {
+                    let second = async { Ok(secondary.send().await.ok()) };
+                    Box::pin(async { tokio::try_join!(shadow.send(), second) }).await
+                }
+            }
         };
-        tokio::try_join!(primary, shadow.send(), secondary)
+        let mut copies = pin!(copies);
+        let (shadow, secondary) = poll_fn(|task| match meeting.poll_given_up(task) {
+            Poll::Ready(miss) => Poll::Ready(Err(miss)),
+            Poll::Pending => copies.as_mut().poll(task),
+        })
+        .await?;
+        let primary = poll_fn(|task| meeting.poll_answer(task)).await?;
+        Ok((primary, shadow, secondary))
     }
 
-    fn submit(self, answers: (Observed, Observed, Option<Observed>)) -> Result<(), Miss> {
-        let Self { gate, permits, rules, told, shadow: copy, .. } = self;
+    /// Hands over what the answers say. Whether they are the same is seen here, while they are at
+    /// hand: handing all of them to another thread, to be freed there, costs this one more. What
+    /// differs is judged on the control plane.
+    fn submit(self, answers: (Observed, Fresh, Option<Fresh>)) -> Result<(), Miss> {
+        let Self { permits, told, shadow: Copy { worker, mirror, .. }, .. } = self;
         let (primary, shadow, secondary) = answers;
-        let pair = Pair { gate, permits, rules, told, primary, shadow, secondary };
-        copy.worker.shared.shadows.submit(pair)
+        let (gate, rules) = (mirror.gate.clone(), &mirror.shadow.rules);
+        let hub = &worker.shared.shadows;
+        let give = |scratch| worker.buffers.give_scratch(scratch);
+        if secondary.is_none() && diff::agree(&primary.answer(), &shadow.answer(), rules) {
+            let latencies = (primary.latency, shadow.latency);
+            give(shadow.scratch);
+            return hub.agreed(Agreement { gate, route: told.route, latencies });
+        }
+        let observed = |fresh: Fresh| {
+            let (observed, scratch) = fresh.observed();
+            give(scratch);
+            observed
+        };
+        let (shadow, secondary) = (observed(shadow), secondary.map(observed));
+        hub.submit(Pair { gate, permits, rules: rules.clone(), told, primary, shadow, secondary })
     }
 }
 
 impl Copy {
-    async fn send(&mut self) -> Result<Observed, Miss> {
+    async fn send(&mut self) -> Result<Fresh, Miss> {
         let queue = self.queue.clone();
         let mut answered = pin!(self.answered());
         poll_fn(|task| {
@@ -160,7 +191,7 @@ impl Copy {
         .await
     }
 
-    async fn answered(&mut self) -> Result<Observed, Miss> {
+    async fn answered(&mut self) -> Result<Fresh, Miss> {
         let mut alarm = self.worker.alarms.take();
         // What has read an answer before reads the next one from where it differs.
         let mut scratch = self.worker.buffers.take_scratch();
@@ -178,29 +209,29 @@ impl Copy {
             came = self.head(&mut attempt, &mut *body, answer, &mut alarm).await;
         }
         came.map_err(miss_of_either)?;
-        let latency = clock::now().saturating_duration_since(self.began);
-        let kept = self.body(&mut attempt, &mut *body, &mut alarm).await?;
-        attempt.finish(clock::now());
+        let mut now = clock::now();
+        let latency = now.saturating_duration_since(self.began);
+        let body = self.body(&mut attempt, &mut *body, &mut alarm, &mut now).await?;
+        attempt.finish(now);
         self.worker.alarms.give(alarm);
-        let (status, fields) = (answer.status, answer.fields.clone());
-        self.worker.buffers.give_scratch(scratch);
-        Ok(Observed { status, fields, body: kept, latency })
+        Ok(Fresh { scratch, body, latency })
     }
 
     /// Connects, or takes a connection that was kept if that may be.
     async fn begin(&mut self, kept: bool, alarm: &mut Alarm) -> Result<Attempt, UpstreamFault> {
         let worker = self.worker.clone();
-        let version: &Version = &self.service.versions[self.version];
+        let service = &self.mirror.service;
+        let version: &Version = &service.versions[self.version];
         let pools = &worker.shadow_pools;
-        let now = clock::now();
         let load = |id| pools.load(id);
-        let place = pick::pick(version, worker.entropy(), || clock::process_ms(now), None, load);
+        let ms = || clock::process_ms(clock::now());
+        let place = pick::pick(version, worker.entropy(), ms, None, load);
         let place = place.ok_or(UpstreamFault::NoEndpoint)?;
         let endpoint = version.endpoints[place].endpoint.clone();
         let pool = pools.endpoint(endpoint.id);
         let load = pools.version(version.id);
         let flight = InFlight::begin(load.clone(), pool.clone(), upstream::Permit::unbounded());
-        let timeout = self.service.plan.policy.connect_timeout;
+        let timeout = service.plan.policy.connect_timeout;
         let (framing, method) = (self.framing, self.method);
         if version.plan.protocol.is_h2() {
             let sender = shared_h2::sender(&endpoint, &pool, load, timeout).await?;
@@ -211,7 +242,8 @@ impl Copy {
         let connection = match pool.take().filter(|_| kept) {
             Some(connection) => connection,
             None => {
-                let stream = alarm.guard(now + timeout, self.connect(&endpoint, &pool)).await;
+                let connecting = self.connect(&endpoint, &pool);
+                let stream = alarm.guard(clock::now() + timeout, connecting).await;
                 let stream = stream.unwrap_or(Err(UpstreamFault::ConnectTimeout))?;
                 Connection::new(stream, load)
             }
@@ -248,16 +280,18 @@ impl Copy {
         .await
     }
 
-    /// Reads the answer's body to its end, or as far as it is worth the while.
+    /// Reads the answer's body to its end, or as far as it is worth the while. `now` is moved on to
+    /// when its last piece came.
     async fn body(
         &self,
         attempt: &mut Attempt,
         body: &mut dyn BodySource,
         alarm: &mut Alarm,
+        now: &mut Instant,
     ) -> Result<Kept, Miss> {
-        let mut kept = Kept::new(self.body_bytes_max);
+        let mut kept = Kept::new(self.mirror.shadow.rule.max_body);
         let mut thrown = 0;
-        loop {
+        while !attempt.is_complete() {
             let more = poll_fn(|task| {
                 self.upload(task, attempt, body)?;
                 match attempt.poll_piece(task) {
@@ -269,22 +303,28 @@ impl Copy {
             });
             match more.await {
                 Ok(true) => kept.push(attempt.piece()),
-                Ok(false) => return Ok(kept),
+                Ok(false) => break,
                 // It was too long to be compared anyway.
-                Err(_) if kept.is_cut() => return Ok(kept),
+                Err(_) if kept.is_cut() => break,
                 Err(fault) => return Err(miss_of_either(fault)),
             }
             if kept.is_cut() {
                 thrown += attempt.piece().len();
                 if thrown > SHADOW_DISCARD_BYTES_MAX {
-                    return Ok(kept);
+                    break;
                 }
             }
-            if clock::now() >= self.deadline() {
+            if attempt.is_complete() {
+                // A short body is there with its head: no need to look at the clock again.
+                break;
+            }
+            *now = clock::now();
+            if *now >= self.deadline() {
                 // Always ready and never done.
                 return if kept.is_cut() { Ok(kept) } else { Err(Miss::Timeout) };
             }
         }
+        Ok(kept)
     }
 
     fn upload(
@@ -322,7 +362,7 @@ impl Copy {
             Some(queue) => queue.ended().unwrap_or_else(clock::now),
             None => self.began,
         };
-        since + self.service.plan.policy.timeout
+        since + self.mirror.service.plan.policy.timeout
     }
 }
 

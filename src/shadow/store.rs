@@ -1,24 +1,25 @@
-//! Where copies are compared and what was found is kept: on the control plane, bounded.
+//! Where answers that differ are compared and what was found is kept: on the control plane, bounded.
 //!
-//! Workers hand pairs over without waiting. Reports and samples are in memory only.
+//! Workers hand over without waiting. Reports and samples are in memory only.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::AtomicU32;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::mpsc;
 
+use super::answer::Observed;
 use super::gate::{Gate, Misses, Permit, Subject};
 use super::runner::Told;
-use super::tap::Observed;
 use super::{Miss, Outcome};
 use crate::clock;
 use crate::diff::redact::{redact_query, redact_value};
 use crate::diff::report::{self, Report, Summary};
 use crate::diff::{Comparison, Difference, Kinds, Rules, compare};
 use crate::limits::{COMPARE_EVERY, DIFF_QUEUE_MAX, DIFF_SAMPLES_KEPT, PATH_TEXT_BYTES_MAX};
-use crate::name::{ServiceName, VersionName};
+use crate::name::{RouteName, ServiceName, VersionName};
 use crate::proxy::counters::fine_slot;
 
 /// The answers to one request, to be compared under the rules of its own revision.
@@ -34,14 +35,30 @@ pub struct Pair {
     pub secondary: Option<Observed>,
 }
 
-/// Pairs that wait to be compared.
+/// That the answers to one request are the same under its rules.
 #[derive(Debug)]
-pub struct Comparisons(mpsc::Receiver<Box<Pair>>);
+pub struct Agreement {
+    pub gate: Arc<Gate>,
+    pub route: Option<RouteName>,
+    /// The original's and the shadow's.
+    pub latencies: (Duration, Duration),
+}
+
+/// What a worker hands over of one request.
+#[derive(Debug)]
+enum Finding {
+    Agree(Agreement),
+    Differ(Box<Pair>),
+}
+
+/// Findings that wait to be counted.
+#[derive(Debug)]
+pub struct Comparisons(mpsc::Receiver<Finding>);
 
 /// Reports, samples and counts of every service that was ever mirrored.
 #[derive(Debug)]
 pub struct ShadowHub {
-    pairs: mpsc::Sender<Box<Pair>>,
+    findings: mpsc::Sender<Finding>,
     /// Locked by the control plane, and by a worker once for each new rule.
     state: Mutex<State>,
 }
@@ -115,17 +132,22 @@ pub struct ShadowCounts {
 }
 
 impl ShadowHub {
-    /// A hub, and the pairs that [`ShadowHub::run`] has to be given.
+    /// A hub, and the findings that [`ShadowHub::run`] has to be given.
     pub fn new() -> (Self, Comparisons) {
-        let (pairs, waiting) = mpsc::channel(DIFF_QUEUE_MAX);
-        (Self { pairs, state: Mutex::default() }, Comparisons(waiting))
+        let (findings, waiting) = mpsc::channel(DIFF_QUEUE_MAX);
+        (Self { findings, state: Mutex::default() }, Comparisons(waiting))
     }
 
-    /// Compares what comes, for as long as the process lives.
-    pub async fn run(&self, mut pairs: Comparisons) {
+    /// Compares and counts what comes, for as long as the process lives.
+    pub async fn run(&self, mut findings: Comparisons) {
         let mut batch = Vec::new();
-        while pairs.0.recv_many(&mut batch, DIFF_QUEUE_MAX).await > 0 {
-            batch.drain(..).for_each(|pair| self.judge(&pair));
+        while findings.0.recv_many(&mut batch, DIFF_QUEUE_MAX).await > 0 {
+            for finding in batch.drain(..) {
+                match finding {
+                    Finding::Agree(agreement) => self.lock().agree(&agreement),
+                    Finding::Differ(pair) => self.judge(&pair),
+                }
+            }
             // Who sleeps on a clock need not be woken by the workers: a wake for each pair cost them
             // as much as sending the copy.
             tokio::time::sleep(COMPARE_EVERY).await;
@@ -134,7 +156,16 @@ impl ShadowHub {
 
     /// Hands a pair over to be compared; never waits.
     pub fn submit(&self, pair: Pair) -> Result<(), Miss> {
-        self.pairs.try_send(Box::new(pair)).map_err(|_| Miss::QueueFull)
+        self.hand_over(Finding::Differ(Box::new(pair)))
+    }
+
+    /// Hands over that nothing differs; never waits.
+    pub fn agreed(&self, agreement: Agreement) -> Result<(), Miss> {
+        self.hand_over(Finding::Agree(agreement))
+    }
+
+    fn hand_over(&self, finding: Finding) -> Result<(), Miss> {
+        self.findings.try_send(finding).map_err(|_| Miss::QueueFull)
     }
 
     /// The gate of a subject that is compared under this revision. One that is newer than the
@@ -233,26 +264,42 @@ impl State {
         }
     }
 
+    fn agree(&mut self, agreement: &Agreement) {
+        let Agreement { gate, route, latencies } = agreement;
+        let route = route.as_ref().map_or("", RouteName::as_str);
+        self.count(gate, route, *latencies, (&Comparison::default(), None), |_| {});
+    }
+
     fn record(&mut self, pair: &Pair, found: &Comparison, noise: Option<&Comparison>) {
-        let (primary, shadow) = (pair.primary.latency, pair.shadow.latency);
+        let latencies = (pair.primary.latency, pair.shadow.latency);
+        self.count(&pair.gate, pair.told.route(), latencies, (found, noise), |sheet| {
+            sheet.keep(Sample::of(pair, found));
+        });
+    }
+
+    /// Counts one request. `keep` keeps a sample of it if it counts as a mismatch.
+    fn count(
+        &mut self,
+        gate: &Arc<Gate>,
+        route: &str,
+        (primary, shadow): (Duration, Duration),
+        (found, noise): (&Comparison, Option<&Comparison>),
+        keep: impl FnOnce(&mut Sheet),
+    ) {
         let delta_ms = (shadow.as_secs_f64() - primary.as_secs_f64()) * 1e3;
-        let subject = &pair.gate.subject;
-        let ledger = self.services.get_mut(&subject.service);
-        let sheet = ledger.map(|ledger| &mut ledger.sheet);
-        let sheet = sheet.filter(|sheet| Arc::ptr_eq(&sheet.gate, &pair.gate));
-        let outcome = match sheet {
+        let sheet = self.services.get_mut(&gate.subject.service).map(|ledger| &mut ledger.sheet);
+        let outcome = match sheet.filter(|sheet| Arc::ptr_eq(&sheet.gate, gate)) {
             Some(sheet) => {
-                let route = pair.told.route();
                 let outcome = sheet.report.record(route, found, noise, delta_ms);
                 if matches!(outcome, report::Outcome::Mismatched(_)) {
-                    sheet.keep(Sample::of(pair, found));
+                    keep(sheet);
                 }
                 outcome
             }
             // A report on something else has begun meanwhile: this one is only counted.
             None => Report::new().record("", found, noise, delta_ms),
         };
-        let counts = counts_of(&mut self.counts, &pair.gate);
+        let counts = counts_of(&mut self.counts, gate);
         match outcome {
             report::Outcome::Matched => counts.add(Outcome::Matched, 1),
             report::Outcome::Skipped(_) => counts.add(Outcome::Skipped, 1),
@@ -350,7 +397,7 @@ impl Sheet {
 impl Sample {
     fn of(pair: &Pair, found: &Comparison) -> Self {
         let told = &pair.told;
-        let (method, target) = told.request.split_once(' ').unwrap_or_default();
+        let (method, target, id) = told.request();
         let (path, query) = match target.split_once('?') {
             Some((path, query)) => (path, Some(query)),
             None => (target, None),
@@ -360,7 +407,7 @@ impl Sample {
             route: told.route().to_owned(),
             method: method.to_owned(),
             path: shown_path(path, query),
-            request_id: told.request_id.clone(),
+            request_id: id.to_owned(),
             primary_status: pair.primary.status,
             shadow_status: pair.shadow.status,
             differences: found.differences.clone(),

@@ -4,94 +4,33 @@
 //! Nothing here waits or fails. A request without a shadow pays for one look at an option.
 
 use std::rc::Rc;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
 
-use tokio::sync::oneshot;
-
-use super::gate::{Gate, Permit};
+use super::answer::{Kept, Observed};
+use super::gate::Permit;
+use super::meeting::Meeting;
+use super::mirror::Mirror;
 use super::runner::{self, Copy, Job, Told};
 use super::tee::{Queue, Queues, Tee};
 use super::{Miss, eligible, is_drawn};
 use crate::clock;
-use crate::diff;
-use crate::h1::fields::Fields;
 use crate::h1::head::{Framing, RequestHead, ResponseHead};
 use crate::h1::write;
 use crate::limits::SHADOW_TEE_BYTES_MAX;
 use crate::proxy::VERSION_FIELD;
 use crate::proxy::body::BodySource;
 use crate::proxy::context::RequestCx;
-use crate::snapshot::{Service, Shadow};
-
-/// What is kept of one answer.
-#[derive(Debug)]
-pub struct Observed {
-    pub status: u16,
-    pub fields: Fields,
-    pub body: Kept,
-    /// From the moment both were sent to the end of the head.
-    pub latency: Duration,
-}
-
-impl Observed {
-    /// The answer in the words of the comparison.
-    pub fn answer(&self) -> diff::Answer<'_> {
-        let (status, fields, latency) = (self.status, &self.fields, self.latency);
-        diff::Answer { status, fields, body: self.body.as_body(), latency }
-    }
-}
-
-/// The bytes of a body as long as they are few enough.
-#[derive(Debug, Default)]
-pub struct Kept {
-    bytes: Vec<u8>,
-    bytes_max: usize,
-    cut: bool,
-}
-
-impl Kept {
-    /// Keeps bodies of at most so many bytes.
-    pub fn new(bytes_max: u64) -> Self {
-        let bytes_max = usize::try_from(bytes_max).unwrap_or(usize::MAX);
-        Self { bytes: Vec::new(), bytes_max, cut: false }
-    }
-
-    /// Keeps a piece more, or nothing at all once it is too much.
-    pub fn push(&mut self, piece: &[u8]) {
-        if self.cut {
-            return;
-        }
-        if self.bytes.len() + piece.len() > self.bytes_max {
-            self.cut = true;
-            self.bytes = Vec::new();
-            return;
-        }
-        self.bytes.extend_from_slice(piece);
-    }
-
-    /// Whether the body was longer than what is kept.
-    pub fn is_cut(&self) -> bool {
-        self.cut
-    }
-
-    fn as_body(&self) -> diff::Body<'_> {
-        if self.cut { diff::Body::Cut } else { diff::Body::Whole(&self.bytes) }
-    }
-}
+use crate::snapshot::Service;
 
 /// A hold on a request that is copied; empty for all others.
 #[derive(Debug, Default)]
-pub struct Tap(Option<Box<Primary>>);
+pub struct Tap(Option<Primary>);
 
 #[derive(Debug)]
 struct Primary {
-    /// Where the runner waits for the original's answer.
-    waiting: Option<oneshot::Sender<Result<Observed, Miss>>>,
+    /// Where the runner takes the original's answer.
+    meeting: Rc<Meeting>,
+    mirror: Rc<Mirror>,
     queues: Queues,
-    shadow: Arc<Shadow>,
-    began: Instant,
-    observed: Option<Observed>,
 }
 
 /// Decides whether a request is copied, and starts the copy. `bytes` is the head that goes up.
@@ -102,9 +41,9 @@ pub fn tap(cx: &RequestCx, head: &RequestHead, bytes: &[u8], framing: Framing) -
     });
     let Some((service, shadow, version)) = assigned else { return Tap(None) };
     let worker = &cx.worker;
-    let hub = &worker.shared.shadows;
-    let gate = worker.gates.get(hub, &service.name, &shadow.rule, cx.lease.number);
-    let permit = match admit(cx, head, service, shadow, version, &gate) {
+    let mirror = worker.mirrors.get(&worker.shared.shadows, service, shadow, cx.lease.number);
+    let gate = &mirror.gate;
+    let permit = match admit(cx, head, &mirror, version) {
         Ok(Some(permit)) => permit,
         Ok(None) => return Tap(None),
         Err(miss) => {
@@ -112,19 +51,19 @@ pub fn tap(cx: &RequestCx, head: &RequestHead, bytes: &[u8], framing: Framing) -
             return Tap(None);
         }
     };
-    let began = clock::now();
     let copy = |version: usize| {
         let queue = (framing != Framing::None).then(|| Rc::new(Queue::new(SHADOW_TEE_BYTES_MAX)));
+        let mut marked = worker.buffers.take_head();
+        mark(&mut marked, bytes, told_version(service, version));
         Copy {
             worker: worker.clone(),
-            service: service.clone(),
+            mirror: mirror.clone(),
             version,
-            head: marked(bytes, told_version(service, version)),
+            head: marked,
             framing,
             method: head.method,
             queue,
-            body_bytes_max: shadow.rule.max_body,
-            began,
+            began: cx.began(),
         }
     };
     let first = copy(shadow.version);
@@ -134,36 +73,28 @@ pub fn tap(cx: &RequestCx, head: &RequestHead, bytes: &[u8], framing: Framing) -
     let second = second.filter(|_| second_permit.is_some()).map(copy);
     let copies = [Some(&first), second.as_ref()];
     let queues: Vec<_> = copies.into_iter().flatten().filter_map(|c| c.queue.clone()).collect();
-    let (waiting, primary) = oneshot::channel();
+    let meeting = Rc::new(Meeting::default());
     let job = Job {
-        gate,
         permits: (permit, second_permit),
-        rules: shadow.rules.clone(),
         told: told(cx, head),
         shadow: first,
-        secondary: second,
-        primary,
+        secondary: second.map(Box::new),
+        meeting: meeting.clone(),
     };
     // Boxed: the runtime moves what it runs six times from its beginning to its end.
     tokio::task::spawn_local(Box::pin(runner::run(job)));
-    Tap(Some(Box::new(Primary {
-        waiting: Some(waiting),
-        queues: (!queues.is_empty()).then(|| queues.into()),
-        shadow: shadow.clone(),
-        began,
-        observed: None,
-    })))
+    let queues = (!queues.is_empty()).then(|| queues.into());
+    Tap(Some(Primary { meeting, mirror, queues }))
 }
 
 /// Leave to copy; `None` for a request that was not drawn.
 fn admit(
     cx: &RequestCx,
     head: &RequestHead,
-    service: &Service,
-    shadow: &Shadow,
+    mirror: &Mirror,
     assigned: usize,
-    gate: &Gate,
 ) -> Result<Option<Permit>, Miss> {
+    let Mirror { service, shadow, gate } = mirror;
     eligible(shadow, head.method, head.websocket, assigned)?;
     if !is_drawn(shadow.rule.share_ppm, cx.worker.entropy()) {
         return Ok(None);
@@ -183,40 +114,38 @@ fn told_version(service: &Service, version: usize) -> Option<&[u8]> {
     service.plan.policy.upstream_version_header.then_some(name.as_bytes())
 }
 
-/// The head with the mark of a copy, and perhaps a version, in front of its end.
-fn marked(head: &[u8], version: Option<&[u8]>) -> Vec<u8> {
-    let fields = head.strip_suffix(write::END).unwrap_or(head);
-    let mut marked = Vec::with_capacity(head.len() + 64);
-    marked.extend_from_slice(fields);
+/// Writes the head with the mark of a copy, and perhaps a version, in front of its end.
+fn mark(out: &mut Vec<u8>, head: &[u8], version: Option<&[u8]>) {
+    out.extend_from_slice(head.strip_suffix(write::END).unwrap_or(head));
     if let Some(version) = version {
-        write::field(&mut marked, VERSION_FIELD.as_bytes(), version);
+        write::field(out, VERSION_FIELD.as_bytes(), version);
     }
-    write::field(&mut marked, super::MARK.as_bytes(), b"true");
-    write::end(&mut marked);
-    marked
+    write::field(out, super::MARK.as_bytes(), b"true");
+    write::end(out);
 }
 
 fn told(cx: &RequestCx, head: &RequestHead) -> Told {
     let route = cx.route.map(|place| cx.entry.snapshot.routes.routes()[place].name.clone());
-    let request = [head.method_text(), " ", head.path_and_query()].concat();
-    Told { route, request, request_id: cx.request_id.as_str().to_owned() }
+    Told::new(route, head.method_text(), head.path_and_query(), cx.request_id.as_str())
 }
 
 /// Notes the head of the original's answer.
-pub fn observe(cx: &mut RequestCx, answer: &ResponseHead) {
-    let Some(primary) = &mut cx.tap.0 else { return };
+pub fn observe(cx: &RequestCx, answer: &ResponseHead) {
+    let Some(primary) = &cx.tap.0 else { return };
+    let rule = &primary.mirror.shadow.rule;
     // A later attempt may have gone elsewhere: to the shadow itself, even.
     let assigned = cx.assigned.and_then(|assigned| {
         cx.lease.snapshot.services[assigned.service].versions.get(assigned.version)
     });
-    if assigned.is_none_or(|version| version.name == primary.shadow.rule.version) {
-        return primary.tell(Err(Miss::SameVersion));
+    if assigned.is_none_or(|version| version.name == rule.version) {
+        return primary.give_up(Miss::SameVersion);
     }
-    primary.observed = Some(Observed {
+    let answered = cx.upstream_answered.unwrap_or_else(clock::now);
+    primary.meeting.observe(Observed {
         status: answer.status,
         fields: answer.fields.clone(),
-        body: Kept::new(primary.shadow.rule.max_body),
-        latency: clock::now().saturating_duration_since(primary.began),
+        body: Kept::new(rule.max_body),
+        latency: answered.saturating_duration_since(cx.began()),
     });
 }
 
@@ -228,42 +157,40 @@ impl Tap {
     }
 
     /// Notes a piece of the original's answer.
-    pub fn piece(&mut self, piece: &[u8]) {
-        let Some(primary) = &mut self.0 else { return };
-        match &primary.waiting {
-            Some(waiting) if !waiting.is_closed() => {}
-            // Nobody wants it: the copy has failed.
-            _ => return,
-        }
-        if let Some(observed) = &mut primary.observed {
-            observed.body.push(piece);
+    pub fn piece(&self, piece: &[u8]) {
+        let Some(Primary { meeting, .. }) = &self.0 else { return };
+        // Without a runner the copy has failed, and nobody wants it.
+        if Rc::strong_count(meeting) > 1 {
+            meeting.piece(piece);
         }
     }
 
     /// The original's answer is complete.
-    pub fn complete(&mut self) {
-        if let Some(primary) = &mut self.0 {
-            let observed = primary.observed.take();
-            primary.tell(observed.ok_or(Miss::PrimaryIncomplete));
+    pub fn complete(&self) {
+        if let Some(primary) = &self.0 {
+            primary.meeting.complete();
+            primary.cut_short();
         }
     }
 }
 
 impl Primary {
-    fn tell(&mut self, observed: Result<Observed, Miss>) {
+    fn give_up(&self, miss: Miss) {
+        self.meeting.give_up(miss);
+        self.cut_short();
+    }
+
+    /// No more of the request's body comes: a copy that has not got all of it is void.
+    fn cut_short(&self) {
         for queue in self.queues.iter().flat_map(|queues| queues.iter()) {
             queue.give_up(Miss::PrimaryIncomplete);
-        }
-        if let Some(waiting) = self.waiting.take() {
-            // The runner does not wait any more when the copy has failed.
-            let _ = waiting.send(observed);
         }
     }
 }
 
 impl Drop for Primary {
     fn drop(&mut self) {
-        self.tell(Err(Miss::PrimaryIncomplete));
+        self.give_up(Miss::PrimaryIncomplete);
     }
 }
 
@@ -273,34 +200,15 @@ mod tests {
 
     #[test]
     fn a_copy_says_that_it_is_one_and_is_else_the_same() {
-        let head = b"GET /a?b HTTP/1.1\r\nhost: shop\r\n\r\n";
-        let expect = b"GET /a?b HTTP/1.1\r\nhost: shop\r\nx-tidegate-shadow: true\r\n\r\n";
-        assert_eq!(marked(head, None), expect);
-        let told = b"GET /a?b HTTP/1.1\r\nhost: shop\r\nx-tidegate-version: green\r\n\
+        let marked = |version| {
+            let mut marked = Vec::new();
+            mark(&mut marked, b"GET /a?b HTTP/1.1\r\nhost: shop\r\n\r\n", version);
+            String::from_utf8(marked).unwrap()
+        };
+        let expect = "GET /a?b HTTP/1.1\r\nhost: shop\r\nx-tidegate-shadow: true\r\n\r\n";
+        assert_eq!(marked(None), expect);
+        let told = "GET /a?b HTTP/1.1\r\nhost: shop\r\nx-tidegate-version: green\r\n\
             x-tidegate-shadow: true\r\n\r\n";
-        assert_eq!(marked(head, Some(b"green")), told);
-    }
-
-    #[test]
-    fn a_body_is_kept_whole_or_not_at_all() {
-        let cases: &[(u64, &[&str], Option<&str>)] = &[
-            (4, &[], Some("")),
-            (4, &["ab", "cd"], Some("abcd")),
-            (4, &["ab", "cde"], None),
-            (4, &["abcde", "f"], None),
-            (0, &["a"], None),
-            (u64::MAX, &["a", "b"], Some("ab")),
-        ];
-        for (bytes_max, pieces, expect) in cases {
-            let mut kept = Kept::new(*bytes_max);
-            for piece in *pieces {
-                kept.push(piece.as_bytes());
-            }
-            match (kept.as_body(), expect) {
-                (diff::Body::Whole(body), Some(expect)) => assert_eq!(body, expect.as_bytes()),
-                (diff::Body::Cut, None) => assert_eq!(kept.bytes.capacity(), 0),
-                (body, expect) => panic!("{body:?} instead of {expect:?}"),
-            }
-        }
+        assert_eq!(marked(Some(b"green")), told);
     }
 }

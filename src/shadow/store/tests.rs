@@ -2,9 +2,10 @@ use std::time::Duration;
 
 use super::*;
 use crate::h1::fields::Fields;
-use crate::shadow::tap::Kept;
+use crate::shadow::answer::Kept;
 
 const KEPT: u64 = 1024;
+const PATH: &str = "/orders/7?page=2&token=abc123";
 
 fn service() -> ServiceName {
     "shop".parse().unwrap()
@@ -23,11 +24,7 @@ fn observed(status: u16, body: &str, millis: u64) -> Observed {
 }
 
 fn pair(gate: &Arc<Gate>, primary: Observed, shadow: Observed) -> Pair {
-    let told = Told {
-        route: "all".parse().ok(),
-        request: "GET /orders/7?page=2&token=abc123".into(),
-        request_id: "id-1".into(),
-    };
+    let told = Told::new("all".parse().ok(), "GET", PATH, "id-1");
     let permits = (gate.try_acquire(u32::MAX).unwrap(), None);
     let rules = Arc::default();
     Pair { gate: gate.clone(), permits, rules, told, primary, shadow, secondary: None }
@@ -139,7 +136,7 @@ fn samples_are_the_latest_differences_without_secrets() {
     let gate = hub.gate(subject("green"), 1);
     for number in 0..DIFF_SAMPLES_KEPT + 5 {
         let mut pair = pair(&gate, observed(200, "a", 1), observed(404, "a", 1));
-        pair.told.request_id = number.to_string();
+        pair.told = Told::new("all".parse().ok(), "GET", PATH, &number.to_string());
         hub.judge(&pair);
     }
     let samples = hub.samples(&service());

@@ -13,7 +13,10 @@ use std::time::Duration;
 use axum::Extension;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
+use hyper::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -164,7 +167,13 @@ async fn connection<S>(
 ) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let service = TowerToHyperService::new(app.layer(Extension(visit.clone())));
+    let app = TowerToHyperService::new(app);
+    let visiting = visit.clone();
+    // Not a layer, which would make every route anew for each connection.
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(visiting.clone());
+        app.call(request)
+    });
     let io = TokioIo::new(Patient::new(stream, WRITE_WAIT));
     let mut builder = http1::Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(HEAD_WAIT);

@@ -12,10 +12,12 @@ use std::net::IpAddr;
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use tidegate::config;
 use tidegate::h1::head::{HeadLimits, Method, RequestHead, ResponseHead};
 use tidegate::h1::write;
+use tidegate::proxy::record::{AccessLog, Closing, Lines, Opening};
 use tidegate::proxy::{Arrival, choose_by, client_of, upstream_head};
 use tidegate::route::Action;
 use tidegate::route::matcher::RequestView;
@@ -54,7 +56,7 @@ const OTHER_ANSWER: &str = "HTTP/1.1 200 OK\r\nDate: Tue, 15 Nov 1994 08:12:31 G
     Vary: Accept\r\nETag: \"61a7-5f3c\"\r\n\r\n";
 
 /// What is counted, by name. Heads that are like the one before are read for less: `others` are not.
-const CASES: [(&str, Case); 6] = [
+const CASES: [(&str, Case); 7] = [
     ("request_small_one_route", Case::Request { texts: &[SMALL], routes: 1, sticky: false }),
     ("request_browser_one_route", Case::Request { texts: &[BROWSER], routes: 1, sticky: false }),
     (
@@ -64,6 +66,7 @@ const CASES: [(&str, Case); 6] = [
     ("request_others", Case::Request { texts: &[SMALL, BROWSER], routes: 1, sticky: false }),
     ("answer_head", Case::Answer { texts: &[ANSWER] }),
     ("answer_head_others", Case::Answer { texts: &[ANSWER, OTHER_ANSWER] }),
+    ("access_record", Case::Record),
 ];
 
 #[derive(Clone, Copy)]
@@ -72,6 +75,8 @@ enum Case {
     Request { texts: &'static [&'static str], routes: usize, sticky: bool },
     /// Read the heads in turn, write the head that goes down.
     Answer { texts: &'static [&'static str] },
+    /// Write a line of the access log.
+    Record,
 }
 
 fn main() -> ExitCode {
@@ -104,6 +109,7 @@ impl Case {
         match self {
             Case::Request { texts, routes, sticky } => run_request(texts, routes, sticky, times),
             Case::Answer { texts } => run_answer(texts, times),
+            Case::Record => run_record(times),
         }
     }
 }
@@ -175,6 +181,45 @@ fn run_answer(texts: &[&str], times: u64) {
         write::framing(&mut out, head.framing);
         write::end(&mut out);
         black_box(&out);
+    }
+}
+
+fn run_record(times: u64) {
+    let log = AccessLog::start(true, std::io::sink()).expect("a thread");
+    let mut lines = Lines::default();
+    let arrived = Instant::now();
+    for _ in 0..times {
+        let line = lines.begin(
+            log.json,
+            &Opening {
+                arrived: black_box(arrived),
+                request_id: "01890a5d-ac96-774b-bcce-b302099a8057",
+                client: PEER,
+                method: "GET",
+                host: "shop.example.com",
+                path: "/api/items",
+                protocol: "HTTP/1.1",
+            },
+        );
+        let closing = Closing {
+            status: 200,
+            bytes_in: 0,
+            bytes_out: 1210,
+            duration: Duration::from_micros(631),
+            upstream: Some(Duration::from_micros(610)),
+            listener: "web",
+            route: Some("shop-example-com-api"),
+            service: Some("shop"),
+            version: Some("blue"),
+            endpoint: Some("127.0.0.1:9001"),
+            assigned_by: Some("weight"),
+            exposure: Some("blue"),
+            revision: 12,
+            attempts: 1,
+            reason: None,
+            grpc_status: None,
+        };
+        lines.end(&log, line, black_box(&closing));
     }
 }
 

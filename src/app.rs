@@ -121,7 +121,10 @@ impl App {
             move |error: std::io::Error| StartError::Failed(format!("cannot {what}: {error}"))
         };
         let access_log = match config.log.access {
-            true => Some(AccessLog::start(json).map_err(failed("start the access log"))?),
+            true => {
+                let log = AccessLog::start(json, std::io::stdout());
+                Some(log.map_err(failed("start the access log"))?)
+            }
             false => None,
         };
         let (shadows, comparisons) = ShadowHub::new();

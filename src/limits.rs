@@ -154,6 +154,12 @@ pub const FIELDS_ON_STACK: usize = 32;
 pub const HEAD_BUFFER_BYTES: usize = 2 * 1024;
 /// Bytes of a buffer that a client's bytes are read into: a head and a small body.
 pub const CLIENT_BUFFER_BYTES: usize = 32 * 1024;
+/// Bytes of a worker's lines that are handed to the log without waiting for its next tick.
+pub const LOG_BATCH_BYTES: usize = 256 * 1024;
+/// Lines that a worker has room for before it asks the allocator: of requests under way.
+pub const LOG_LINES_KEPT: usize = 256;
+/// What room for a line may be before it is given back: a long path must not stay for ever.
+pub const LOG_LINE_BYTES_KEPT: usize = 1024;
 /// Batches of lines that may wait for a slow log. Past it, lines are dropped: a full pipe must not
 /// stop the traffic.
 pub const LOG_BATCHES_WAITING_MAX: usize = 256;

@@ -229,7 +229,7 @@ fn traceparent(out: &mut Vec<u8>, random: &dyn Fn() -> u64) {
 }
 
 /// Appends an address as text; the everyday kind without the machinery of formatting.
-fn address(out: &mut Vec<u8>, address: IpAddr) {
+pub(super) fn address(out: &mut Vec<u8>, address: IpAddr) {
     use std::io::Write as _;
     let IpAddr::V4(address) = address else {
         // Writing to a Vec cannot fail.

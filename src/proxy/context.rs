@@ -14,7 +14,7 @@ use super::counters::{Counts, Trial};
 use super::error::{Fault, ProxyError, Reason};
 use super::grpc::Outcome;
 use super::listener::Seat;
-use super::record::Record;
+use super::record::{Closing, Line, Opening};
 use super::worker::{Lease, Worker};
 use crate::clock;
 use crate::h1::head::{Method, RequestHead};
@@ -66,17 +66,8 @@ pub struct RequestCx {
     status: u16,
     /// When the books were closed.
     ended: Option<Instant>,
-    /// What the access log says of the head; kept only when there is a log.
-    told: Option<Box<Told>>,
-}
-
-#[derive(Debug)]
-struct Told {
-    method: String,
-    host: String,
-    path: String,
-    protocol: &'static str,
-    listener: String,
+    /// Its line in the access log, if there is one.
+    line: Option<Line>,
 }
 
 /// A request's version by its places in the lease.
@@ -94,17 +85,20 @@ impl RequestCx {
         let lease = worker.lease();
         let edge = &lease.snapshot.edge;
         let client = admit::client_of(edge, seat.peer_ip(), &head.fields);
-        let listener = &seat.listener.plan;
-        let told = worker.shared.access_log.is_some().then(|| {
-            Box::new(Told {
-                method: head.method_text().to_owned(),
-                host: head.authority().to_owned(),
-                path: head.path().to_owned(),
-                protocol: head.version.as_str(),
-                listener: listener.name.to_string(),
-            })
-        });
         let kept = head.fields.get(crate::h1::fields::Known::XRequestId).and_then(RequestId::kept);
+        let request_id = kept.unwrap_or_else(|| RequestId::new(worker, arrived));
+        let line = worker.shared.access_log.as_ref().map(|log| {
+            let opening = Opening {
+                arrived,
+                request_id: request_id.as_str(),
+                client,
+                method: head.method_text(),
+                host: head.authority(),
+                path: head.path(),
+                protocol: head.version.as_str(),
+            };
+            worker.lines.borrow_mut().begin(log.json, &opening)
+        });
         Self {
             worker: worker.clone(),
             entry: lease.clone(),
@@ -112,7 +106,7 @@ impl RequestCx {
             arrived,
             client,
             seat: seat.clone(),
-            request_id: kept.unwrap_or_else(|| RequestId::new(worker, arrived)),
+            request_id,
             method: head.method,
             route: None,
             assigned: None,
@@ -131,7 +125,7 @@ impl RequestCx {
             tap: Tap::default(),
             status: 0,
             ended: None,
-            told,
+            line,
         }
     }
 
@@ -257,7 +251,7 @@ impl RequestCx {
         }
         self.count_trial(self.grpc.failure().unwrap_or(status), &mut counts);
         drop(counts);
-        if let (Some(log), Some(told)) = (&worker.shared.access_log, &self.told) {
+        if let (Some(log), Some(line)) = (&worker.shared.access_log, self.line.take()) {
             let service = self.service();
             let version = self.version();
             let endpoint = self
@@ -265,21 +259,13 @@ impl RequestCx {
                 .zip(version)
                 .map(|(place, version)| version.endpoints[place].endpoint.label.as_str());
             let upstream = self.upstream_began.zip(self.upstream_answered);
-            let record = Record {
-                arrived: self.arrived,
-                request_id: self.request_id.as_str(),
-                client: self.client,
-                method: &told.method,
-                host: &told.host,
-                path: &told.path,
-                protocol: told.protocol,
+            let closing = Closing {
                 status,
                 bytes_in: self.bytes_in,
                 bytes_out: self.bytes_out,
-                duration_ms: duration.as_secs_f64() * 1e3,
-                upstream_ms: upstream
-                    .map(|(began, came)| came.saturating_duration_since(began).as_secs_f64() * 1e3),
-                listener: &told.listener,
+                duration,
+                upstream: upstream.map(|(began, came)| came.saturating_duration_since(began)),
+                listener: self.seat.listener.plan.name.as_str(),
                 route: route.map(|route| route.name.as_str()),
                 service: service.map(|service| service.name.as_str()),
                 version: version.map(|version| version.name.as_str()),
@@ -294,7 +280,7 @@ impl RequestCx {
                 reason: self.reason.map(Reason::as_str),
                 grpc_status: self.grpc.status(),
             };
-            record.write(log.json, &mut worker.log.borrow_mut());
+            worker.lines.borrow_mut().end(log, line, &closing);
         }
     }
 }

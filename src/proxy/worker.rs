@@ -24,7 +24,7 @@ use super::listener::{Accepting, ListenerShared};
 use super::pool::Pools;
 use super::rate::{RateLimit, RateLimits};
 use super::recent::Recent;
-use super::record::AccessLog;
+use super::record::{AccessLog, Lines};
 use super::turn::Turns;
 use crate::clock;
 use crate::name::ListenerName;
@@ -108,7 +108,7 @@ pub struct Worker {
     pub connections: RefCell<FxHashMap<ListenerName, u32>>,
     connection_ids: Cell<u64>,
     /// Access records not yet handed over.
-    pub log: RefCell<Vec<u8>>,
+    pub lines: RefCell<Lines>,
 }
 
 impl Worker {
@@ -134,7 +134,7 @@ impl Worker {
             idle: RefCell::default(),
             connections: RefCell::default(),
             connection_ids: Cell::new(0),
-            log: RefCell::default(),
+            lines: RefCell::default(),
         })
     }
 
@@ -216,10 +216,7 @@ impl Worker {
     /// Hands access records to the log.
     pub fn flush_log(&self) {
         if let Some(log) = &self.shared.access_log {
-            let mut lines = self.log.borrow_mut();
-            if !lines.is_empty() {
-                log.write(std::mem::take(&mut *lines));
-            }
+            self.lines.borrow_mut().hand_over(log);
         }
     }
 }

@@ -26,6 +26,8 @@ pub struct Setup {
     pub weights: Vec<(String, u32)>,
     /// Endpoints by version, with further keys of the version as TOML.
     pub versions: Vec<(String, Vec<SocketAddr>, String)>,
+    /// Whether every request is logged.
+    pub logged: bool,
     /// Further keys of the listener as TOML.
     pub listener_keys: String,
     /// Further keys of the service as TOML.
@@ -43,6 +45,7 @@ impl Setup {
             workers,
             weights: names.iter().zip(weights).map(|(n, w)| ((*n).to_owned(), w)).collect(),
             versions: versions.map(|(n, a)| ((*n).to_owned(), a, String::new())).collect(),
+            logged: false,
             listener_keys: String::new(),
             service_keys: String::new(),
             tables: String::new(),
@@ -53,6 +56,7 @@ impl Setup {
     pub fn of(work: &Work<'_>) -> Self {
         let weights = [100 - GREEN_PERCENT, GREEN_PERCENT];
         let mut setup = Setup::blue_green(1, weights, [vec![work.blue], vec![work.green]]);
+        setup.logged = work.logged;
         if let Some(shadow) = work.shadow {
             setup.versions.push(("shadow".to_owned(), vec![shadow], String::new()));
             // Answers tell which version they are of; all else must be equal.
@@ -74,10 +78,11 @@ impl Setup {
             self.weights.iter().map(|(version, weight)| format!("{version} = {weight}")).collect();
         let mut text = format!(
             "[server]\nworkers = {}\n\n[admin]\naddress = \"{admin}\"\n\n[state]\ndir = \"state\"\n\n\
-             [log]\nlevel = \"warn\"\naccess = false\n\n\
+             [log]\nlevel = \"warn\"\naccess = {}\n\n\
              [[listener]]\nname = \"web\"\naddress = \"{listener}\"\n{}\n\
              [service.{SERVICE}]\nweights = {{ {} }}\n{}\n",
             self.workers,
+            self.logged,
             self.listener_keys,
             weights.join(", "),
             self.service_keys

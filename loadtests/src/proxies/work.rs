@@ -25,13 +25,16 @@ pub struct Work<'a> {
     pub certificate: Option<&'a Certificate>,
     /// What it is tuned for.
     pub tuning: Tuning,
+    /// Writes a line for every request to a file.
+    pub logged: bool,
 }
 
 impl<'a> Work<'a> {
-    /// Plain HTTP and small bodies, no copies; [`VERSIONS`] stand behind it.
+    /// Plain HTTP and small bodies, no copies, no access log; [`VERSIONS`] stand behind it.
     pub fn of(backends: &Backends) -> Work<'a> {
         let (blue, green) = (backends.endpoint(0).address, backends.endpoint(1).address);
-        Work { blue, green, shadow: None, certificate: None, tuning: Tuning::Small }
+        let (shadow, certificate, tuning) = (None, None, Tuning::Small);
+        Work { blue, green, shadow, certificate, tuning, logged: false }
     }
 }
 

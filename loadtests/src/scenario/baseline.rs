@@ -58,6 +58,9 @@ struct Workload {
     reconnect: bool,
     #[serde(default)]
     large: bool,
+    /// Whether every request is logged to a file.
+    #[serde(default)]
+    logged: bool,
     #[serde(default)]
     tls: bool,
     #[serde(default)]
@@ -218,6 +221,7 @@ fn measure(
     let backends = Backends::start(&VERSIONS)?;
     let mut work = Work::of(&backends);
     work.tuning = if workload.large { Tuning::Large } else { Tuning::Small };
+    work.logged = workload.logged;
     work.certificate = workload.tls.then_some(certificate);
     let shadow = backends.endpoint(2).address;
     let mut subjects: Vec<Subject> = Vec::new();

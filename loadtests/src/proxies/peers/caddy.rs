@@ -15,6 +15,10 @@ pub fn file(work: &Work<'_>, listener: SocketAddr, home: &Path) -> String {
             ("https", format!("{files} {{\n        protocols tls1.3\n    }}"))
         }
     };
+    let log = match work.logged {
+        false => String::new(),
+        true => format!("log {{\n        output file {}/access.log\n    }}", home.display()),
+    };
     let Work { blue, green, .. } = work;
     format!(
         "{{
@@ -32,6 +36,7 @@ pub fn file(work: &Work<'_>, listener: SocketAddr, home: &Path) -> String {
 {scheme}://:{port} {{
     bind {ip}
     {tls}
+    {log}
     reverse_proxy {blue} {green} {{
         lb_policy weighted_round_robin {much} {GREEN_PERCENT}
         transport http {{

@@ -1,6 +1,7 @@
 //! Envoy: weighted clusters of static endpoints, copies by `request_mirror_policies`.
 
 use std::net::SocketAddr;
+use std::path::Path;
 
 use serde_json::{Value, json};
 
@@ -12,8 +13,18 @@ const TYPES: &str = "type.googleapis.com/envoy.extensions";
 const MOST: u32 = 100_000;
 
 /// Its configuration file, as JSON.
-pub fn file(work: &Work<'_>, listener: SocketAddr) -> String {
-    let mut chain = json!({ "filters": [connection_manager(work)] });
+pub fn file(work: &Work<'_>, listener: SocketAddr, home: &Path) -> String {
+    let mut manager = connection_manager(work);
+    if work.logged {
+        manager["typed_config"]["access_log"] = json!([{
+            "name": "envoy.access_loggers.file",
+            "typed_config": {
+                "@type": format!("{TYPES}.access_loggers.file.v3.FileAccessLog"),
+                "path": home.join("access.log"),
+            },
+        }]);
+    }
+    let mut chain = json!({ "filters": [manager] });
     if let Some(certificate) = work.certificate {
         chain["transport_socket"] = tls(certificate);
     }

@@ -15,10 +15,15 @@ pub fn file(work: &Work<'_>, listener: SocketAddr, home: &Path) -> String {
             key.display()
         )
     });
+    let log = match work.logged {
+        false => String::new(),
+        true => format!("access-log: {}/access.log\n", home.display()),
+    };
     format!(
         "user: root
 pid-file: {home}/h2o.pid
 error-log: {home}/error.log
+{log}\
 num-threads: 1
 max-connections: 60000
 http1-request-timeout: 300

@@ -11,6 +11,10 @@ pub fn file(work: &Work<'_>, listener: SocketAddr) -> String {
         Tuning::Small => ("", ""),
         Tuning::Large => ("    tune.bufsize 131072\n", "    option splice-response\n"),
     };
+    let log = match work.logged {
+        false => "",
+        true => "    log stdout format raw local0\n    option httplog\n",
+    };
     let tls = work.certificate.map_or(String::new(), |certificate| {
         let both = certificate.both();
         format!(" ssl crt {} alpn h2,http/1.1 ssl-min-ver TLSv1.3", both.display())
@@ -30,7 +34,7 @@ defaults
     timeout http-keep-alive 300s
     option http-keep-alive
     option forwardfor
-{splice}
+{splice}{log}
 frontend web
     bind {listener} backlog 4096{tls}
     default_backend shop

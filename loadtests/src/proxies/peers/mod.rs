@@ -1,5 +1,5 @@
 //! Other proxies, as an operator would set them up for the same work: one worker, connections kept to
-//! the upstreams, the same weights, `X-Forwarded-For`, no access log.
+//! the upstreams, the same weights, `X-Forwarded-For`, an access log where the work asks for one.
 
 mod caddy;
 mod envoy;
@@ -73,7 +73,7 @@ impl Peer {
         let text = match self {
             Peer::Nginx => nginx::file(work, listener, home.path()),
             Peer::Haproxy => haproxy::file(work, listener),
-            Peer::Envoy => envoy::file(work, listener),
+            Peer::Envoy => envoy::file(work, listener, home.path()),
             Peer::Caddy => caddy::file(work, listener, home.path()),
             Peer::H2o => h2o::file(work, listener, home.path()),
         };
@@ -128,13 +128,14 @@ mod tests {
 
     /// Each runs where it is installed, which a developer's machine need not have.
     #[test]
-    fn an_installed_peer_serves_both_versions_plain_and_encrypted() {
+    fn an_installed_peer_serves_both_versions_plain_and_logged_or_encrypted() {
         let certificate = Certificate::make().expect("a certificate");
         for peer in Peer::ALL.into_iter().filter(|peer| peer.version().is_some()) {
             for certificate in [None, Some(&certificate)] {
                 let backends = Backends::start(&VERSIONS).expect("backends");
                 let shadow = peer.mirrors().then(|| backends.endpoint(2).address);
-                let work = Work { certificate, shadow, ..Work::of(&backends) };
+                let logged = certificate.is_none();
+                let work = Work { certificate, shadow, logged, ..Work::of(&backends) };
                 let running = peer.start(&work, false).expect("a running peer");
                 let mut plan = Plan::get(running.listener, "/bytes/1024");
                 plan.trust = certificate.map(Certificate::trust);

@@ -31,6 +31,10 @@ pub fn file(work: &Work<'_>, listener: SocketAddr, home: &Path) -> String {
         None => ("", String::new()),
         Some(shadow) => ("mirror /mirror;", mirror_upstream(shadow)),
     };
+    let log = match work.logged {
+        false => "off".to_owned(),
+        true => format!("{home}/access.log combined buffer=64k flush=1s"),
+    };
     let mirror_location = if work.shadow.is_some() { MIRROR_LOCATION } else { "" };
     let Work { blue, green, .. } = work;
     format!(
@@ -42,7 +46,7 @@ pid {home}/nginx.pid;
 error_log {home}/error.log crit;
 events {{ worker_connections {connections}; }}
 http {{
-    access_log off;
+    access_log {log};
     client_body_temp_path {home}/body;
     proxy_temp_path {home}/proxy;
     fastcgi_temp_path {home}/fastcgi;

@@ -64,8 +64,7 @@ pub const DIFF_FIELDS_MAX: usize = 1000;
 /// Comparisons waiting for the control plane; more are dropped and counted.
 pub const DIFF_QUEUE_MAX: usize = 1024;
 /// How often what came to be compared is taken: short beside the time of an answer, whose permit it
-/// prolongs, and long beside the few microseconds that waking a thread costs. With every request copied at
-/// saturation, 3 copies in 1,000 find no permit; 10 did at 2 ms, for the same CPU.
+/// prolongs if it differs, and long beside the few microseconds that waking a thread costs.
 pub const COMPARE_EVERY: Duration = Duration::from_millis(1);
 /// Bytes of a request body that wait for a slow shadow; past it the copy is given up and counted.
 pub const SHADOW_TEE_BYTES_MAX: usize = 1024 * 1024;

@@ -281,7 +281,7 @@ async fn serve(worker: Rc<Worker>, mut inbox: mpsc::UnboundedReceiver<Command>) 
             _ = tick.tick() => {
                 worker.pools.sweep(clock::now());
                 worker.shadow_pools.sweep(clock::now());
-                worker.mirrors.sweep();
+                worker.mirrors.sweep(&worker.lease().snapshot);
                 worker.flush_log();
                 if worker.is_draining() && worker.connections.borrow().values().all(|open| *open == 0) {
                     break;

@@ -12,7 +12,7 @@ use rustc_hash::FxHashMap;
 use super::ShadowHub;
 use super::gate::{Gate, Subject};
 use crate::name::ServiceName;
-use crate::snapshot::{Service, Shadow};
+use crate::snapshot::{Service, Shadow, Snapshot};
 
 /// A service as one revision has it, with what becomes of its copies.
 #[derive(Debug)]
@@ -47,9 +47,12 @@ impl Mirrors {
         mirror
     }
 
-    /// Lets go of those that no copy holds: a service that was changed or taken away lives no longer
-    /// than its requests.
-    pub fn sweep(&self) {
-        self.0.borrow_mut().retain(|_, mirror| Rc::strong_count(mirror) > 1);
+    /// Lets go of services that were changed or taken away since: they live no longer than their
+    /// requests. The others stay, or a worker would ask the hub, and wait for its lock, again.
+    pub fn sweep(&self, current: &Snapshot) {
+        self.0.borrow_mut().retain(|name, mirror| {
+            let place = current.place_of(name);
+            place.is_some_and(|place| Arc::ptr_eq(&current.services[place], &mirror.service))
+        });
     }
 }

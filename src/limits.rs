@@ -155,6 +155,8 @@ pub const HEAD_BUFFER_BYTES: usize = 2 * 1024;
 pub const CLIENT_BUFFER_BYTES: usize = 32 * 1024;
 /// Bytes of a worker's lines that are handed to the log without waiting for its next tick.
 pub const LOG_BATCH_BYTES: usize = 256 * 1024;
+/// How often lines that the access log had no room for are told of in the other log.
+pub const LOST_LINES_TOLD_EVERY: Duration = Duration::from_secs(1);
 /// Lines that a worker has room for before it asks the allocator: of requests under way.
 pub const LOG_LINES_KEPT: usize = 256;
 /// What room for a line may be before it is given back: a long path must not stay for ever.

@@ -6,6 +6,8 @@
 
 use std::io::Write;
 use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::time::{Duration, Instant};
 
@@ -14,13 +16,37 @@ use crate::clock;
 use crate::h1::write::number;
 use crate::limits::{
     LOG_BATCH_BYTES, LOG_BATCHES_WAITING_MAX, LOG_LINE_BYTES_KEPT, LOG_LINES_KEPT,
+    LOST_LINES_TOLD_EVERY,
 };
 
 /// Where access records go: a thread that writes whole batches.
 #[derive(Debug, Clone)]
 pub struct AccessLog {
     batches: SyncSender<Vec<u8>>,
+    lost: Arc<Lost>,
     pub json: bool,
+}
+
+/// What the log had no room for, told of once a second: a log that is too slow must not fill the other.
+#[derive(Debug, Default)]
+struct Lost {
+    /// Since it was last told of.
+    bytes: AtomicU64,
+    /// When that was, in milliseconds of the process clock.
+    told: AtomicU64,
+}
+
+impl Lost {
+    /// The bytes to tell of, if it is time.
+    fn note(&self, bytes: u64, now_ms: u64) -> Option<u64> {
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        let told = self.told.load(Ordering::Relaxed);
+        let is_time = now_ms >= told.saturating_add(LOST_LINES_TOLD_EVERY.as_millis() as u64);
+        let swap = || {
+            self.told.compare_exchange(told, now_ms, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+        };
+        (is_time && swap()).then(|| self.bytes.swap(0, Ordering::Relaxed))
+    }
 }
 
 impl AccessLog {
@@ -32,13 +58,16 @@ impl AccessLog {
                 let _ = out.write_all(&batch).and_then(|()| out.flush());
             }
         })?;
-        Ok(Self { batches, json })
+        Ok(Self { batches, lost: Arc::default(), json })
     }
 
     /// Hands a batch of whole lines over; never waits.
     pub fn write(&self, batch: Vec<u8>) {
         if let Err(TrySendError::Full(batch)) = self.batches.try_send(batch) {
-            tracing::warn!(bytes = batch.len(), "the access log is too slow; lines are dropped");
+            let now_ms = clock::process_ms(clock::now());
+            if let Some(bytes) = self.lost.note(batch.len() as u64, now_ms) {
+                tracing::warn!(bytes, "the access log is too slow; lines are dropped");
+            }
         }
     }
 }
@@ -330,7 +359,7 @@ mod tests {
     /// The lines of requests for these hosts.
     fn written(json: bool, hosts: &[&str]) -> Vec<String> {
         let (batches, inbox) = sync_channel(1);
-        let log = AccessLog { batches, json };
+        let log = AccessLog { batches, lost: Arc::default(), json };
         let mut lines = Lines::default();
         for host in hosts {
             let line = lines.begin(json, &opening(host));
@@ -359,6 +388,14 @@ mod tests {
             let age = jiff::Timestamp::now().duration_since(time.parse().unwrap());
             assert!(age.as_secs() < 60, "{time}");
         }
+    }
+
+    #[test]
+    fn what_is_lost_is_told_once_a_second_and_all_of_it() {
+        let lost = Lost::default();
+        let noted = [(7, 5_000), (1, 5_001), (2, 5_999), (3, 6_000), (4, 6_100)];
+        let told = noted.map(|(bytes, now_ms)| lost.note(bytes, now_ms));
+        assert_eq!(told, [Some(7), None, None, Some(6), None]);
     }
 
     #[test]

@@ -195,9 +195,6 @@ pub const RELEASE_AT_ONCE: usize = 8;
 pub const RELEASE_PAUSE: Duration = Duration::from_millis(4);
 /// Streams that a client may have open at once on one HTTP/2 connection.
 pub const CLIENT_STREAMS_MAX: u32 = 128;
-/// Fields of a head that this proxy has written and turns into an HTTP/2 request: those of the client
-/// and a few of its own.
-pub const UPSTREAM_FIELDS_MAX: usize = 512;
 /// Streams on one connection to an upstream before another is opened.
 pub const UPSTREAM_STREAMS_MAX: usize = 100;
 /// Bytes of an answer over HTTP/2 that wait for a client which does not take them. The window of a
@@ -223,7 +220,7 @@ pub const H2_CONNECTION_WINDOW_BYTES: u32 = 4 * 1024 * 1024;
 pub const H2_SEND_BUFFER_BYTES: usize = 400 * 1024;
 /// Streams that an HTTP/2 client may take back before they are looked at.
 pub const H2_RESETS_MAX: usize = 20;
-/// Fields of answers to HTTP/2 clients that a worker keeps as they were made.
+/// Fields of heads over HTTP/2 that a worker keeps as they were made.
 pub const MEMO_FIELDS: usize = 512;
 /// Bytes of a value that is kept so.
 pub const MEMO_VALUE_BYTES_MAX: usize = 128;

@@ -14,7 +14,7 @@ cargo build --release --locked -p tidegate-loadtests
 rm -rf "$counts"
 TIDEGATE_LEARN=$counts cargo build --release --locked --bin tidegate --target-dir target/learn
 target/release/tidegate-loadtests baseline --quick --peers tidegate \
-    --workloads get1k,logged1k,get64k,post16k,tls1k,h2,newconn,handshake,mirror \
+    --workloads get1k,logged1k,get64k,post16k,tls1k,h2,h2up,newconn,handshake,mirror \
     --tidegate target/learn/release/tidegate
 profile=loadtests/layout/$(rustc -V | cut -d' ' -f2).profdata
 # Without functions that nothing called: the file is a fifth as large, and they are compiled as ever.

@@ -6,6 +6,7 @@
 
 mod admin;
 mod backend;
+mod backend_h2;
 mod certificate;
 mod client;
 mod http;

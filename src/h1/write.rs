@@ -102,6 +102,41 @@ pub fn end(out: &mut Vec<u8>) {
     out.extend_from_slice(END);
 }
 
+/// A request head that was written here, taken apart again without looking at what is known to be
+/// well-formed. Gives its fields.
+#[derive(Debug)]
+pub struct Apart<'a> {
+    pub method: &'a [u8],
+    pub target: &'a [u8],
+    rest: &'a [u8],
+}
+
+impl<'a> Apart<'a> {
+    /// `None` when it is not a head.
+    pub fn of(head: &'a [u8]) -> Option<Self> {
+        let (line, rest) = halves(head, END)?;
+        let (method, line) = halves(line, b" ")?;
+        let (target, _) = halves(line, b" ")?;
+        Some(Self { method, target, rest })
+    }
+}
+
+impl<'a> Iterator for Apart<'a> {
+    type Item = (&'a [u8], &'a [u8]);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let (line, rest) = halves(self.rest, END)?;
+        self.rest = rest;
+        halves(line, b": ")
+    }
+}
+
+/// What stands before and behind a mark of which the first byte stands nowhere else before it.
+fn halves<'a>(bytes: &'a [u8], mark: &[u8]) -> Option<(&'a [u8], &'a [u8])> {
+    let at = memchr::memchr(*mark.first()?, bytes)?;
+    Some((&bytes[..at], bytes.get(at + mark.len()..)?))
+}
+
 /// The reason phrase of a status (the registry of RFC 9110); empty for one that has none.
 pub fn reason_phrase(status: u16) -> &'static str {
     let standard = http::StatusCode::from_u16(status).ok();

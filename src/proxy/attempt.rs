@@ -62,7 +62,6 @@ impl Attempt {
         let (framing, method) = (outgoing.framing, outgoing.head.method);
         let key = outgoing.head.fields.find(websocket::KEY);
         let accept = key.filter(|_| outgoing.head.websocket).map(websocket::accept);
-        let worker = worker.clone();
         let exchange = H2Exchange::new(worker, sender, flight, head, framing, method, accept);
         Self::H2(Box::new(exchange))
     }

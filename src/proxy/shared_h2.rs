@@ -2,20 +2,26 @@
 //! other side has said of itself.
 
 use std::cell::{Cell, RefCell};
-use std::future::Future;
-use std::rc::Rc;
-use std::task::Waker;
+use std::future::{Future as _, poll_fn};
+use std::io;
+use std::rc::{Rc, Weak};
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-use hyper::client::conn::http2::SendRequest;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use bytes::Bytes;
+use h2::SendStream;
+use h2::client::{ResponseFuture, SendRequest};
+use http::Request;
 use tokio::sync::Notify;
 
+use super::cork::Cork;
 use super::error::UpstreamFault;
 use super::pool::{self, EndpointPool, VersionLoad};
-use super::upstream_h2::UpBody;
 use crate::clock;
-use crate::limits::{POOL_IDLE_MAX, UPSTREAM_STREAMS_MAX, UPSTREAM_WINDOW_BYTES};
+use crate::limits::{
+    H2_SEND_BUFFER_BYTES, POOL_IDLE_MAX, RESPONSE_HEAD_BYTES_MAX, UPSTREAM_STREAMS_MAX,
+    UPSTREAM_WINDOW_BYTES,
+};
 use crate::net;
 use crate::upstream::Endpoint;
 
@@ -32,8 +38,10 @@ pub struct Connection {
 /// The same connection as each of its streams holds it.
 #[derive(Debug)]
 pub struct Shared {
-    pub send: RefCell<SendRequest<UpBody>>,
-    told: Rc<Told>,
+    send: RefCell<SendRequest<Bytes>>,
+    told: Told,
+    /// No stream can be begun any more.
+    closed: Cell<bool>,
     /// Heads of answers that came over it.
     pub answers: Cell<u64>,
     /// Nothing came over it while a request waited in vain. What lies between may have forgotten the
@@ -51,44 +59,64 @@ struct Told {
     /// Whether a stream may carry a websocket.
     websockets: Cell<bool>,
     came: Notify,
-    /// Who looks for the settings, until they have come.
-    looking: RefCell<Option<Waker>>,
 }
 
-impl Told {
-    fn nothing() -> Self {
+impl Shared {
+    fn new(send: SendRequest<Bytes>, load: Rc<VersionLoad>) -> Self {
         let (streams_max, websockets) = (Cell::new(UNTOLD), Cell::new(false));
-        Self { streams_max, websockets, came: Notify::new(), looking: RefCell::default() }
-    }
-
-    fn note(&self, streams_max: usize, websockets: bool) {
-        self.websockets.set(websockets);
-        if self.streams_max.replace(streams_max) != streams_max {
-            self.came.notify_waiters();
+        Self {
+            send: RefCell::new(send),
+            told: Told { streams_max, websockets, came: Notify::new() },
+            closed: Cell::new(false),
+            answers: Cell::new(0),
+            doubtful: Cell::new(false),
+            _load: pool::Open::new(load),
         }
     }
-}
 
-/// Runs hyper's tasks of one connection. It is one of them that reads the settings, and the one that
-/// can look at them would sleep on.
-#[derive(Debug, Clone)]
-struct Tasks(Rc<Told>);
+    /// Begins a stream for a request, which is made again if it must be.
+    ///
+    /// # Errors
+    /// The connection takes no more of them, or the request is none that HTTP/2 can express. The other
+    /// side has seen nothing of it.
+    pub fn begin(
+        &self,
+        request: impl Fn() -> Option<Request<()>>,
+        is_whole: bool,
+    ) -> Result<(ResponseFuture, SendStream<Bytes>), UpstreamFault> {
+        let mut send = self.send.borrow_mut();
+        for _ in 0..2 {
+            let Some(request) = request() else { break };
+            if let Ok(begun) = send.send_request(request, is_whole) {
+                return Ok(begun);
+            }
+            // A handle takes no stream while its last one still waits for leave to begin; a new one does,
+            // as long as the connection takes any. How many may wait is seen to by `place`.
+            let mut fresh = send.clone();
+            let mut nobody = Context::from_waker(Waker::noop());
+            if !matches!(fresh.poll_ready(&mut nobody), Poll::Ready(Ok(()))) {
+                self.closed.set(true);
+                return Err(UpstreamFault::Unprocessed);
+            }
+            *send = fresh;
+        }
+        Err(UpstreamFault::Malformed("request_not_expressible"))
+    }
 
-impl<F: Future + 'static> hyper::rt::Executor<F> for Tasks {
-    fn execute(&self, future: F) {
-        let told = self.0.clone();
-        // Boxed: the runtime moves what it runs six times from its beginning to its end.
-        tokio::task::spawn_local(Box::pin(async move {
-            let mut future = std::pin::pin!(future);
-            let ran = std::future::poll_fn(|task| {
-                let ran = future.as_mut().poll(task);
-                if let Some(waker) = told.looking.take() {
-                    waker.wake();
-                }
-                ran
-            });
-            ran.await;
-        }));
+    /// Looks what the other side's settings say by now.
+    fn note_settings(&self) {
+        self.told.websockets.set(self.send.borrow().is_extended_connect_protocol_enabled());
+        let streams_max = self.send.borrow().current_max_send_streams();
+        if self.told.streams_max.replace(streams_max) != streams_max {
+            self.told.came.notify_waiters();
+        }
+    }
+
+    fn note_end(&self) {
+        self.closed.set(true);
+        self.told.websockets.set(false);
+        self.told.streams_max.set(0);
+        self.told.came.notify_waiters();
     }
 }
 
@@ -112,7 +140,7 @@ impl Connection {
     pub fn is_open(&self, now: Instant) -> bool {
         let idle = Rc::strong_count(&self.sender) == 1
             && now.saturating_duration_since(self.used) > POOL_IDLE_MAX;
-        !self.sender.send.borrow().is_closed() && !self.sender.doubtful.get() && !idle
+        !self.sender.closed.get() && !self.sender.doubtful.get() && !idle
     }
 }
 
@@ -151,11 +179,7 @@ pub async fn sender(
         if let Some(sender) = place(pool, is_tls) {
             return Ok(sender);
         }
-        let (send, told) = connect(endpoint, pool).await?;
-        let send = RefCell::new(send);
-        let (answers, doubtful) = (Cell::new(0), Cell::new(false));
-        let load = pool::Open::new(load);
-        let shared = Rc::new(Shared { send, told, answers, doubtful, _load: load });
+        let shared = connect(endpoint, pool, load).await?;
         pool.h2.borrow_mut().push(Connection { sender: shared.clone(), used: clock::now() });
         Ok(Sender { shared, is_tls, reused: false })
     };
@@ -178,41 +202,51 @@ fn place(pool: &EndpointPool, is_tls: bool) -> Option<Sender> {
 async fn connect(
     endpoint: &Endpoint,
     pool: &EndpointPool,
-) -> Result<(SendRequest<UpBody>, Rc<Told>), UpstreamFault> {
+    load: Rc<VersionLoad>,
+) -> Result<Rc<Shared>, UpstreamFault> {
     let addresses = endpoint.addresses().clone();
     let turn = pool.turn.replace(pool.turn.get().wrapping_add(1));
     let stream = net::connect(&addresses, turn, endpoint.tls.as_ref(), b"").await;
     let stream = stream.map_err(UpstreamFault::Connect)?;
     if endpoint.tls.is_some() && stream.alpn() != Some(b"h2") {
-        return Err(UpstreamFault::Connect(std::io::Error::other("no HTTP/2 was agreed on")));
+        return Err(UpstreamFault::Connect(io::Error::other("no HTTP/2 was agreed on")));
     }
-    let told = Rc::new(Told::nothing());
-    let handshake = hyper::client::conn::http2::Builder::new(Tasks(told.clone()))
-        .timer(TokioTimer::new())
-        .initial_max_send_streams(UNTOLD)
-        .initial_stream_window_size(UPSTREAM_WINDOW_BYTES)
-        .initial_connection_window_size(UPSTREAM_WINDOW_BYTES * UPSTREAM_STREAMS_MAX as u32)
-        .handshake(TokioIo::new(stream))
-        .await;
-    let unreachable = |error| UpstreamFault::Connect(std::io::Error::other(error));
+    let handshake = protocol().handshake(Cork::new(stream, Vec::new())).await;
+    let unreachable = |error| UpstreamFault::Connect(io::Error::other(error));
     let (send, connection) = handshake.map_err(unreachable)?;
-    let says = told.clone();
-    tokio::task::spawn_local(async move {
-        let mut connection = std::pin::pin!(connection);
-        let ended = std::future::poll_fn(|task| {
-            let ended = connection.as_mut().poll(task);
-            if ended.is_pending() {
-                let websockets = connection.is_extended_connect_protocol_enabled();
-                says.note(connection.current_max_send_streams(), websockets);
-                let is_untold = says.streams_max.get() == UNTOLD;
-                says.looking.replace(is_untold.then(|| task.waker().clone()));
-            }
-            ended
-        });
-        if let Err(error) = ended.await {
-            tracing::debug!(%error, "an upstream connection ended");
+    let shared = Rc::new(Shared::new(send, load));
+    // Boxed: the runtime moves what it runs six times from its beginning to its end.
+    tokio::task::spawn_local(Box::pin(run(connection, Rc::downgrade(&shared))));
+    Ok(shared)
+}
+
+/// HTTP/2 within our limits.
+fn protocol() -> h2::client::Builder {
+    let mut builder = h2::client::Builder::new();
+    builder
+        .enable_push(false)
+        .initial_max_send_streams(UNTOLD)
+        .initial_window_size(UPSTREAM_WINDOW_BYTES)
+        .initial_connection_window_size(UPSTREAM_WINDOW_BYTES * UPSTREAM_STREAMS_MAX as u32)
+        .max_header_list_size(RESPONSE_HEAD_BYTES_MAX as u32)
+        .max_send_buffer_size(H2_SEND_BUFFER_BYTES);
+    builder
+}
+
+/// Reads and writes frames until either side ends the connection. It ends by itself once nobody holds it.
+async fn run(connection: h2::client::Connection<Cork, Bytes>, shared: Weak<Shared>) {
+    let mut connection = std::pin::pin!(connection);
+    let ended = poll_fn(|task| {
+        let ended = connection.as_mut().poll(task);
+        if let Some(shared) = shared.upgrade() {
+            shared.note_settings();
         }
-        says.note(0, false);
+        ended
     });
-    Ok((send, told))
+    if let Err(error) = ended.await {
+        tracing::debug!(%error, "an upstream connection ended");
+    }
+    if let Some(shared) = shared.upgrade() {
+        shared.note_end();
+    }
 }

@@ -4,7 +4,6 @@ use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::io::poll_read_buf;
 
@@ -53,9 +52,8 @@ async fn open(
             carry(cx, client, (&mut connection.stream, answer)).await;
         }
         Attempt::H2(mut exchange) => {
-            let Some(opening) = exchange.take_opening() else { return };
-            let Ok(upstream) = opening.await else { return };
-            carry(cx, client, (&mut TokioIo::new(upstream), answer)).await;
+            let Some(mut upstream) = exchange.take_opening() else { return };
+            carry(cx, client, (&mut upstream, answer)).await;
         }
     }
 }

@@ -1,116 +1,74 @@
-//! Attempts over HTTP/2: streams of shared connections, spoken by hyper.
+//! Attempts over HTTP/2: streams of shared connections.
+//!
+//! The `h2` crate speaks the protocol, as it does with clients. hyper's client above it would add queues
+//! and tasks between a request and its stream that cost a third of the request, and would keep interim
+//! answers to itself.
 
-use std::cell::RefCell;
+use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker, ready};
+use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
 use bytes::Bytes;
-use http::{HeaderMap, Request, Response, StatusCode, Uri};
-use http_body::{Body, Frame};
-use hyper::body::Incoming;
-use hyper::ext::Protocol;
-use hyper::upgrade::OnUpgrade;
+use h2::client::ResponseFuture;
+use h2::ext::Protocol;
+use h2::{RecvStream, SendStream};
+use http::uri::{Authority, PathAndQuery, Scheme};
+use http::{HeaderMap, Request, Response, StatusCode, Uri, uri};
 
 use super::body::{BodySource, Progress};
 use super::buffers::Held;
 use super::error::{Fault, UpstreamFault};
 use super::fields_h2::map_of;
+use super::http2::Duplex;
+use super::memo::{Memo, Remembered};
 use super::pool::InFlight;
 use super::shared_h2::{Sender, Shared};
-use super::websocket;
 use super::worker::Worker;
-use crate::h1::fields::Fields;
+use super::{websocket, window};
+use crate::h1::fields::{Fields, Known};
 use crate::h1::head::{Framing, Method, ResponseHead};
-use crate::h1::write::Section as _;
-use crate::limits::{UPSTREAM_FIELDS_MAX, UPSTREAM_WINDOW_BYTES};
+use crate::h1::write;
+use crate::limits::{INTERIM_ANSWERS_MAX, UPSTREAM_WINDOW_BYTES};
 
-/// The request body as hyper pulls it: one frame at a time through a slot.
-#[derive(Debug)]
-pub struct UpBody(Rc<RefCell<Slot>>);
-
-#[derive(Debug, Default)]
-struct Slot {
-    frame: Option<Frame<Bytes>>,
-    ended: bool,
-    empty: bool,
-    /// hyper has asked for the body: the stream was begun. Until then nothing is read from the
-    /// client, so that a request that was never begun can be begun elsewhere.
-    wanted: bool,
-    pulled: Option<Waker>,
-    filled: Option<Waker>,
-    gone: bool,
-}
-
-impl Body for UpBody {
-    type Data = Bytes;
-    type Error = std::io::Error;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, std::io::Error>>> {
-        let mut slot = self.0.borrow_mut();
-        if !std::mem::replace(&mut slot.wanted, true)
-            && let Some(waker) = slot.pulled.take()
-        {
-            waker.wake();
-        }
-        if let Some(frame) = slot.frame.take() {
-            if let Some(waker) = slot.pulled.take() {
-                waker.wake();
-            }
-            return Poll::Ready(Some(Ok(frame)));
-        }
-        if slot.ended {
-            return Poll::Ready(None);
-        }
-        if slot.gone {
-            // The exchange was dropped in the middle: the stream is reset, never ended.
-            return Poll::Ready(Some(Err(std::io::ErrorKind::ConnectionAborted.into())));
-        }
-        slot.filled = Some(cx.waker().clone());
-        Poll::Pending
-    }
-
-    fn is_end_stream(&self) -> bool {
-        let slot = self.0.borrow();
-        slot.empty || (slot.ended && slot.frame.is_none())
-    }
-}
-
-type Answering = Pin<Box<dyn Future<Output = hyper::Result<Response<Incoming>>>>>;
+/// Fields that most requests do not have more of.
+const FIELDS_USUAL: usize = 12;
 
 /// An attempt in progress on one stream.
 pub struct H2Exchange {
-    worker: Rc<Worker>,
     _flight: InFlight,
     shared: Rc<Shared>,
     /// Answers that had come over the connection when this began.
     answers_before: u64,
     head: Vec<u8>,
-    slot: Rc<RefCell<Slot>>,
-    answering: Option<Answering>,
+    uplink: Uplink,
+    answer: Answer,
+    interim: u32,
     /// What a websocket that is taken is answered with by HTTP/1.1, where one is asked for.
     accept: Option<String>,
-    opening: Option<OnUpgrade>,
-    incoming: Option<Incoming>,
     method: Method,
     piece: Bytes,
-    /// What may wait behind it: hyper does not tell how much of the stream's window is in use.
+    /// What may wait behind it.
     held: Held,
     trailers: Fields,
-    sent: u64,
-    /// Something of the request body was taken from the client.
-    touched: bool,
     reused: bool,
     complete: bool,
 }
 
-impl std::fmt::Debug for H2Exchange {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+/// The answer as far as it has come.
+enum Answer {
+    /// The stream was not begun; why, until that was told.
+    Refused(Option<UpstreamFault>),
+    Awaited(ResponseFuture),
+    Body(RecvStream),
+    Opening(Duplex),
+    Taken,
+}
+
+impl fmt::Debug for H2Exchange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("H2Exchange").field("complete", &self.complete).finish_non_exhaustive()
     }
 }
@@ -118,7 +76,7 @@ impl std::fmt::Debug for H2Exchange {
 impl H2Exchange {
     /// Begins a stream with the head that `admit` wrote, as CONNECT where it asks for a websocket.
     pub fn new(
-        worker: Rc<Worker>,
+        worker: &Worker,
         sender: Sender,
         flight: InFlight,
         head: Vec<u8>,
@@ -126,35 +84,33 @@ impl H2Exchange {
         method: Method,
         accept: Option<String>,
     ) -> Self {
-        let empty = framing == Framing::None;
-        let slot = Rc::new(RefCell::new(Slot { ended: empty, empty, ..Slot::default() }));
-        let request = request_of(&head, sender.is_tls, UpBody(slot.clone()));
-        let answering = request.map(|mut request| {
+        let Sender { shared, is_tls, reused } = sender;
+        let is_empty = framing == Framing::None;
+        let request = || {
+            let mut request = request_of(&head, is_tls, &worker.memo)?;
             if accept.is_some() {
                 connects(&mut request);
             }
-            let answering = sender.shared.send.borrow_mut().send_request(request);
-            Box::pin(answering) as Answering
-        });
-        let held = worker.buffers.hold();
+            Some(request)
+        };
+        let (answer, stream) = match shared.begin(request, is_empty && accept.is_none()) {
+            Ok((answering, stream)) => (Answer::Awaited(answering), Some(stream)),
+            Err(fault) => (Answer::Refused(Some(fault)), None),
+        };
         Self {
-            worker,
-            held,
             _flight: flight,
-            answers_before: sender.shared.answers.get(),
-            shared: sender.shared,
+            answers_before: shared.answers.get(),
+            shared,
             head,
-            slot,
-            answering,
+            uplink: Uplink { stream, ended: is_empty, ..Uplink::default() },
+            answer,
+            interim: 0,
             accept,
-            opening: None,
-            incoming: None,
             method,
             piece: Bytes::new(),
+            held: worker.buffers.hold(),
             trailers: Fields::default(),
-            sent: 0,
-            touched: false,
-            reused: sender.reused,
+            reused,
             complete: false,
         }
     }
@@ -166,18 +122,17 @@ impl H2Exchange {
 
     /// See [`super::exchange::Exchange::uploaded`].
     pub fn uploaded(&self) -> u64 {
-        self.sent
+        self.uplink.sent
     }
 
     /// See [`super::exchange::Exchange::waits_for`].
     pub fn waits_for(&self, _: &dyn BodySource) -> bool {
-        let slot = self.slot.borrow();
-        !slot.ended && slot.wanted && slot.frame.is_none()
+        self.uplink.waits
     }
 
     /// See [`super::exchange::Exchange::is_sent`].
     pub fn is_sent(&self) -> bool {
-        self.slot.borrow().ended
+        self.uplink.ended
     }
 
     /// See [`super::exchange::Exchange::poll_upload`].
@@ -186,33 +141,7 @@ impl H2Exchange {
         cx: &mut Context<'_>,
         body: &mut dyn BodySource,
     ) -> Poll<Result<(), Fault>> {
-        loop {
-            let mut slot = self.slot.borrow_mut();
-            if slot.ended {
-                return Poll::Ready(Ok(()));
-            }
-            if slot.frame.is_some() || !slot.wanted {
-                slot.pulled = Some(cx.waker().clone());
-                return Poll::Pending;
-            }
-            let came = ready!(body.poll_data(cx)).map_err(Fault::from)?;
-            self.touched = true;
-            match came {
-                Progress::Data => {
-                    let data = Bytes::copy_from_slice(body.data());
-                    body.consume(data.len());
-                    self.sent += data.len() as u64;
-                    slot.frame = Some(Frame::data(data));
-                }
-                Progress::End => {
-                    slot.frame = body.trailers().map(|fields| Frame::trailers(map_of(fields)));
-                    slot.ended = true;
-                }
-            }
-            if let Some(waker) = slot.filled.take() {
-                waker.wake();
-            }
-        }
+        self.uplink.poll(cx, body)
     }
 
     /// See [`super::exchange::Exchange::poll_head`].
@@ -221,43 +150,68 @@ impl H2Exchange {
         cx: &mut Context<'_>,
         head: &mut ResponseHead,
     ) -> Poll<Result<(), UpstreamFault>> {
-        let Some(answering) = &mut self.answering else {
-            return Poll::Ready(Err(UpstreamFault::Malformed("request_not_expressible")));
+        let answering = match &mut self.answer {
+            Answer::Awaited(answering) => answering,
+            Answer::Refused(fault) => {
+                let fault = fault.take().unwrap_or(UpstreamFault::Broken("stream_failed"));
+                return Poll::Ready(Err(fault));
+            }
+            _ => return Poll::Ready(Err(UpstreamFault::Broken("stream_failed"))),
         };
-        let mut response = match ready!(answering.as_mut().poll(cx)) {
+        // Ready with nothing when the final answer is there, or nothing is to come.
+        while let Some(came) = ready!(answering.poll_informational(cx)) {
+            let Ok(interim) = came else { break };
+            self.interim += 1;
+            if self.interim > INTERIM_ANSWERS_MAX {
+                return Poll::Ready(Err(UpstreamFault::Malformed("interim_answers")));
+            }
+            // HTTP/2 has no such answer.
+            if interim.status() != StatusCode::SWITCHING_PROTOCOLS {
+                begin(head, &interim);
+                return Poll::Ready(Ok(()));
+            }
+        }
+        let response = match ready!(Pin::new(answering).poll(cx)) {
             Ok(response) => response,
             Err(error) => return Poll::Ready(Err(self.fault_of(&error))),
         };
-        self.answering = None;
         self.shared.answers.set(self.shared.answers.get() + 1);
+        Poll::Ready(self.head_came(head, response))
+    }
+
+    fn head_came(
+        &mut self,
+        head: &mut ResponseHead,
+        response: Response<RecvStream>,
+    ) -> Result<(), UpstreamFault> {
         if let Some(accept) = self.accept.take_if(|_| response.status() == StatusCode::OK) {
-            self.opening = Some(hyper::upgrade::on(&mut response));
             switching(head, response.headers(), &accept);
-            return Poll::Ready(Ok(()));
+            let stream = self.uplink.stream.take();
+            let opening = stream.map(|stream| Duplex::new(response.into_body(), stream));
+            self.answer = opening.map_or(Answer::Taken, Answer::Opening);
+            return Ok(());
         }
-        let (parts, incoming) = response.into_parts();
-        if parts.status.is_informational() {
-            return Poll::Ready(Err(UpstreamFault::Malformed("upgrade_unasked")));
+        if response.status().is_informational() {
+            return Err(UpstreamFault::Malformed("upgrade_unasked"));
         }
-        head.begin(parts.status.as_u16());
-        for (name, value) in &parts.headers {
-            head.fields.push(name.as_str().as_bytes(), value.as_bytes());
-        }
-        let length = parts.headers.get(http::header::CONTENT_LENGTH);
+        begin(head, &response);
+        let length = response.headers().get(http::header::CONTENT_LENGTH);
         let length = length.and_then(|value| value.to_str().ok()?.parse().ok());
         let bodiless = self.method == Method::Head || matches!(head.status, 204 | 304);
+        let incoming = response.into_body();
+        let is_whole = incoming.is_end_stream();
         head.framing = match length {
             _ if bodiless => Framing::None,
             Some(length) => Framing::Length(length),
-            None if incoming.is_end_stream() => Framing::Length(0),
+            None if is_whole => Framing::Length(0),
             None => Framing::Chunked,
         };
-        self.complete = bodiless || incoming.is_end_stream();
+        self.complete = bodiless || is_whole;
         if !self.complete {
             self.held.set(UPSTREAM_WINDOW_BYTES as usize);
         }
-        self.incoming = Some(incoming);
-        Poll::Ready(Ok(()))
+        self.answer = Answer::Body(incoming);
+        Ok(())
     }
 
     /// Notes that this was waited for in vain: new streams begin on another connection, unless others
@@ -269,58 +223,56 @@ impl H2Exchange {
     }
 
     /// The bytes of a websocket that was taken.
-    pub fn take_opening(&mut self) -> Option<OnUpgrade> {
-        self.opening.take()
+    pub fn take_opening(&mut self) -> Option<Duplex> {
+        match std::mem::replace(&mut self.answer, Answer::Taken) {
+            Answer::Opening(opening) => Some(opening),
+            _ => None,
+        }
     }
 
     /// What a stream that ended without an answer says about a second try.
-    fn fault_of(&self, error: &hyper::Error) -> UpstreamFault {
-        let cause = std::error::Error::source(error).and_then(|cause| cause.downcast_ref());
-        let is_reset = cause.is_some_and(h2::Error::is_reset);
-        let unprocessed = error.is_canceled()
-            || cause.is_some_and(|cause: &h2::Error| {
-                let refused = cause.reason() == Some(h2::Reason::REFUSED_STREAM);
-                cause.is_remote() && (cause.is_go_away() || (cause.is_reset() && refused))
-            });
-        match (unprocessed, is_reset) {
-            (true, _) if !self.touched => UpstreamFault::Unprocessed,
-            (_, false) if self.reused => UpstreamFault::Stale,
-            _ => UpstreamFault::Broken("stream_failed"),
+    fn fault_of(&self, error: &h2::Error) -> UpstreamFault {
+        let refused = error.is_reset() && error.reason() == Some(h2::Reason::REFUSED_STREAM);
+        let unprocessed = error.is_remote() && (error.is_go_away() || refused);
+        let is_stale = !error.is_reset() && self.reused && self.interim == 0;
+        match unprocessed && !self.uplink.touched && self.interim == 0 {
+            true => UpstreamFault::Unprocessed,
+            false if is_stale => UpstreamFault::Stale,
+            false => UpstreamFault::Broken("stream_failed"),
         }
     }
 
     /// See [`super::exchange::Exchange::poll_piece`].
     pub fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool, UpstreamFault>> {
-        self.piece = Bytes::new();
-        loop {
-            if self.complete {
-                return Poll::Ready(Ok(false));
-            }
-            let Some(incoming) = &mut self.incoming else { return Poll::Ready(Ok(false)) };
-            let came = Pin::new(&mut *incoming).poll_frame(cx);
-            let waits = matches!(&came, Poll::Ready(Some(Ok(frame))) if frame.is_data());
-            self.held.set(if waits { UPSTREAM_WINDOW_BYTES as usize } else { 0 });
-            match ready!(came) {
-                // hyper takes a reset without an error for the end.
-                None if !incoming.is_end_stream() => {
-                    return Poll::Ready(Err(UpstreamFault::Broken("stream_reset")));
-                }
-                None => self.complete = true,
-                Some(Err(_)) => return Poll::Ready(Err(UpstreamFault::Broken("stream_reset"))),
-                Some(Ok(frame)) => match frame.into_data() {
-                    Ok(data) if data.is_empty() => {}
-                    Ok(data) => {
-                        self.piece = data;
-                        return Poll::Ready(Ok(true));
-                    }
-                    Err(frame) => {
-                        for (name, value) in frame.trailers_ref().into_iter().flatten() {
-                            self.trailers.push(name.as_str().as_bytes(), value.as_bytes());
-                        }
-                    }
-                },
-            }
+        let Answer::Body(incoming) = &mut self.answer else { return Poll::Ready(Ok(false)) };
+        if self.complete {
+            self.piece = Bytes::new();
+            return Poll::Ready(Ok(false));
         }
+        if !self.piece.is_empty() {
+            // The upstream may send as much more. Of a stream that has ended nobody wants to know.
+            let _ = incoming.flow_control().release_capacity(self.piece.len());
+            self.piece = Bytes::new();
+        }
+        self.held.set(0);
+        let reset = |_| UpstreamFault::Broken("stream_reset");
+        while let Some(came) = ready!(incoming.poll_data(cx)) {
+            let data = came.map_err(reset)?;
+            if data.is_empty() {
+                continue;
+            }
+            self.complete = incoming.is_end_stream();
+            let waiting = if self.complete { data.len() } else { UPSTREAM_WINDOW_BYTES as usize };
+            self.held.set(waiting);
+            self.piece = data;
+            return Poll::Ready(Ok(true));
+        }
+        let trailers = ready!(incoming.poll_trailers(cx)).map_err(reset)?;
+        for (name, value) in trailers.iter().flatten() {
+            self.trailers.push(name.as_str().as_bytes(), value.as_bytes());
+        }
+        self.complete = true;
+        Poll::Ready(Ok(false))
     }
 
     /// The piece that was read.
@@ -338,52 +290,112 @@ impl H2Exchange {
         Some(&self.trailers).filter(|fields| !fields.is_empty())
     }
 
-    /// Ends the attempt; the connection stays for others.
+    /// Ends the attempt; the connection stays for others. What was not sent or read of the stream is
+    /// given up.
     pub fn finish(&mut self, _: Instant) {
-        debug_assert!(self.worker.shared.store.number() > 0, "a request has a revision");
-        self.incoming = None;
+        self.answer = Answer::Taken;
+        self.uplink.stream = None;
         self.held.set(0);
     }
 }
 
-impl Drop for H2Exchange {
-    fn drop(&mut self) {
-        let mut slot = self.slot.borrow_mut();
-        slot.gone = true;
-        if let Some(waker) = slot.filled.take() {
-            waker.wake();
+/// The request body on its way up. A stream that is given up before its end is reset by the library, so
+/// that it never looks whole.
+#[derive(Default)]
+struct Uplink {
+    stream: Option<SendStream<Bytes>>,
+    /// All of it was handed over.
+    ended: bool,
+    /// It is the client that has to send more.
+    waits: bool,
+    /// Bytes of it.
+    sent: u64,
+    /// Something of it was taken from the client.
+    touched: bool,
+}
+
+impl Uplink {
+    /// Nothing is read from the client before the stream was begun, so that a request which was not
+    /// can be begun elsewhere.
+    fn poll(&mut self, cx: &mut Context<'_>, body: &mut dyn BodySource) -> Poll<Result<(), Fault>> {
+        while !self.ended {
+            self.waits = false;
+            let Some(stream) = &mut self.stream else { return Poll::Pending };
+            // An upstream that wants no more of it may have answered: that is told by the answer.
+            if !ready!(window::poll_open(stream, cx)) {
+                return Poll::Pending;
+            }
+            self.waits = true;
+            let came = ready!(body.poll_data(cx)).map_err(Fault::from)?;
+            self.waits = false;
+            self.touched = true;
+            let data = match came {
+                Progress::Data => Bytes::copy_from_slice(body.data()),
+                Progress::End => Bytes::new(),
+            };
+            body.consume(data.len());
+            self.sent += data.len() as u64;
+            // The end usually comes with the last of it, and can be told in the same frame.
+            let next = match came {
+                Progress::Data => body.poll_data(cx),
+                Progress::End => Poll::Ready(Ok(Progress::End)),
+            };
+            self.ended = matches!(next, Poll::Ready(Ok(Progress::End)));
+            let trailers = body.trailers().filter(|_| self.ended);
+            let is_last = self.ended && trailers.is_none();
+            // Of a stream that was reset meanwhile the answer tells, too.
+            if is_last || !data.is_empty() {
+                let _ = stream.send_data(data, is_last);
+            }
+            if let Some(trailers) = trailers {
+                let _ = stream.send_trailers(map_of(trailers));
+            }
+            if let Poll::Ready(Err(fault)) = next {
+                return Poll::Ready(Err(fault.into()));
+            }
         }
+        Poll::Ready(Ok(()))
     }
 }
 
 /// The HTTP/2 request of a head that this proxy has written itself.
-fn request_of(head: &[u8], tls: bool, body: UpBody) -> Option<Request<UpBody>> {
-    let mut fields = vec![httparse::EMPTY_HEADER; UPSTREAM_FIELDS_MAX];
-    let mut parsed = httparse::Request::new(&mut fields);
-    parsed.parse(head).ok()?;
-    let host = parsed.headers.iter().find(|field| field.name.eq_ignore_ascii_case("host"));
-    let host = host.and_then(|field| std::str::from_utf8(field.value).ok()).unwrap_or("localhost");
-    let uri = Uri::builder()
-        .scheme(if tls { "https" } else { "http" })
-        .authority(host)
-        .path_and_query(parsed.path?)
-        .build()
-        .ok()?;
-    let mut request = Request::builder().method(parsed.method?).uri(uri).body(body).ok()?;
-    for field in parsed.headers.iter() {
-        let skipped = ["host", "transfer-encoding", "connection", "upgrade"];
-        if !skipped.iter().any(|name| field.name.eq_ignore_ascii_case(name)) {
-            request.headers_mut().line(field.name.as_bytes(), field.value);
+fn request_of(head: &[u8], is_tls: bool, memo: &Memo) -> Option<Request<()>> {
+    let head = write::Apart::of(head)?;
+    let path = PathAndQuery::try_from(head.target).ok()?;
+    let mut request = Request::new(());
+    *request.method_mut() = http::Method::from_bytes(head.method).ok()?;
+    let map = request.headers_mut();
+    map.reserve(FIELDS_USUAL);
+    let mut remembered = Remembered { map, memo };
+    let mut host = None;
+    for (name, value) in head {
+        match Known::of(name) {
+            Known::Host => host = host.or(Some(value)),
+            Known::Connection | Known::TransferEncoding | Known::Upgrade => {}
+            known => remembered.add(name, value, known),
         }
     }
+    let mut target = uri::Parts::default();
+    target.scheme = Some(if is_tls { Scheme::HTTPS } else { Scheme::HTTP });
+    target.authority = Some(Authority::try_from(host.unwrap_or(b"localhost")).ok()?);
+    target.path_and_query = Some(path);
+    *request.uri_mut() = Uri::from_parts(target).ok()?;
     Some(request)
 }
 
 /// Makes the handshake of HTTP/1.1 that of HTTP/2 (RFC 8441 §5).
-fn connects(request: &mut Request<UpBody>) {
+fn connects(request: &mut Request<()>) {
     *request.method_mut() = http::Method::CONNECT;
     request.headers_mut().remove(websocket::KEY);
     request.extensions_mut().insert(Protocol::from_static("websocket"));
+}
+
+/// Makes it the head of an answer, interim or final, whose framing is still to be told.
+fn begin<T>(head: &mut ResponseHead, response: &Response<T>) {
+    head.begin(response.status().as_u16());
+    for (name, value) in response.headers() {
+        head.fields.push(name.as_str().as_bytes(), value.as_bytes());
+    }
 }
 
 /// The answer of HTTP/1.1 that stands for a stream which was opened.

@@ -236,7 +236,7 @@ impl Copy {
         if version.plan.protocol.is_h2() {
             let sender = shared_h2::sender(&endpoint, &pool, load, timeout).await?;
             let head = std::mem::take(&mut self.head);
-            let exchange = H2Exchange::new(worker, sender, flight, head, framing, method, None);
+            let exchange = H2Exchange::new(&worker, sender, flight, head, framing, method, None);
             return Ok(Attempt::H2(Box::new(exchange)));
         }
         let connection = match pool.take().filter(|_| kept) {

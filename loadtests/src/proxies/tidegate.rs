@@ -65,6 +65,11 @@ impl Setup {
                  compare = {{ ignore = [\"header:x-backend\"] }}\n"
             );
         }
+        if work.streams {
+            for (_, _, keys) in &mut setup.versions {
+                keys.push_str("protocol = \"h2c\"\n");
+            }
+        }
         if let Some(certificate) = work.certificate {
             let (chain, key) = (certificate.chain(), certificate.key());
             setup.listener_keys = format!("tls = {{ cert = {chain:?}, key = {key:?} }}\n");

@@ -23,6 +23,8 @@ pub struct Work<'a> {
     pub shadow: Option<SocketAddr>,
     /// Speaks TLS 1.3 to clients and shows this; plain HTTP without one.
     pub certificate: Option<&'a Certificate>,
+    /// Whether the versions speak HTTP/2, by prior knowledge.
+    pub streams: bool,
     /// What it is tuned for.
     pub tuning: Tuning,
     /// Writes a line for every request to a file.
@@ -34,7 +36,7 @@ impl<'a> Work<'a> {
     pub fn of(backends: &Backends) -> Work<'a> {
         let (blue, green) = (backends.endpoint(0).address, backends.endpoint(1).address);
         let (shadow, certificate, tuning) = (None, None, Tuning::Small);
-        Work { blue, green, shadow, certificate, tuning, logged: false }
+        Work { blue, green, shadow, certificate, streams: false, tuning, logged: false }
     }
 }
 

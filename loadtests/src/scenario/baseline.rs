@@ -13,6 +13,7 @@ use super::sample::{Load, Sample, Samples, Sampling};
 use super::subject::{Subject, Who};
 use super::{Context, memory};
 use crate::backend::Backends;
+use crate::backend_h2::StreamBackends;
 use crate::certificate::Certificate;
 use crate::client::{Pace, Plan, h2load, request};
 use crate::machine;
@@ -25,6 +26,8 @@ use crate::stats::{Spread, chance_of};
 
 /// Connections and streams of each in workloads over HTTP/2.
 const STREAMS: (usize, usize) = (8, 16);
+/// Bytes of an answer over HTTP/2, whatever the path.
+const STREAM_BYTES: usize = 1024;
 /// The peers against whom the targets are set.
 const RIVALS: [Peer; 2] = [Peer::Nginx, Peer::Haproxy];
 
@@ -65,6 +68,9 @@ struct Workload {
     tls: bool,
     #[serde(default)]
     http2: bool,
+    /// Whether the versions speak HTTP/2, too.
+    #[serde(default)]
+    streams_up: bool,
     #[serde(default)]
     mirror: bool,
     /// Instead of the usual number.
@@ -91,7 +97,7 @@ impl Workload {
     fn contenders(&self, whom: &[Who]) -> Vec<Contender> {
         let able = |who: &&Who| match **who {
             who if who.is_measure() => !self.tls && !self.http2 && !self.mirror,
-            who => !self.mirror || who.mirrors(),
+            who => (!self.mirror || who.mirrors()) && (!self.streams_up || who.speaks_streams_up()),
         };
         let ways: &[bool] = if self.mirror { &[false, true] } else { &[false] };
         let each = |who: Who| ways.iter().map(move |mirrored| Contender::new(who, *mirrored));
@@ -223,6 +229,12 @@ fn measure(
     work.tuning = if workload.large { Tuning::Large } else { Tuning::Small };
     work.logged = workload.logged;
     work.certificate = workload.tls.then_some(certificate);
+    let streams = workload.streams_up.then(|| StreamBackends::start(&VERSIONS, STREAM_BYTES));
+    let streams = streams.transpose()?;
+    if let Some(streams) = &streams {
+        work.streams = true;
+        (work.blue, work.green) = (streams.addresses[0], streams.addresses[1]);
+    }
     let shadow = backends.endpoint(2).address;
     let mut subjects: Vec<Subject> = Vec::new();
     let mut results = Vec::new();

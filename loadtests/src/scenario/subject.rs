@@ -56,6 +56,15 @@ impl Who {
         }
     }
 
+    /// Whether it speaks HTTP/2 to upstreams.
+    pub fn speaks_streams_up(self) -> bool {
+        match self {
+            Who::Direct | Who::Copier => false,
+            Who::Tidegate | Who::Beside => true,
+            Who::Peer(peer) => peer.speaks_streams_up(),
+        }
+    }
+
     /// Starts it with one worker on a core of its own.
     pub fn start(self, context: &Context, work: &Work<'_>) -> io::Result<Subject> {
         match self {

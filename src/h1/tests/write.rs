@@ -27,6 +27,22 @@ fn lines_are_written_as_they_are_read() {
 }
 
 #[test]
+fn a_head_is_taken_apart_as_it_was_written() {
+    let head = written(|out| {
+        write::request_line(out, "GET", "/a", Some("b=c:d"));
+        write::field(out, "host", "x:80");
+        write::field(out, "x-empty", "");
+        write::end(out);
+    });
+    let head = write::Apart::of(head.as_bytes()).unwrap();
+    assert_eq!((head.method, head.target), (&b"GET"[..], &b"/a?b=c:d"[..]));
+    assert_eq!(head.collect::<Vec<_>>(), [(&b"host"[..], &b"x:80"[..]), (b"x-empty", b"")]);
+    for none in ["", "GET", "GET /a", "GET /a\r\n"] {
+        assert!(write::Apart::of(none.as_bytes()).is_none(), "{none:?}");
+    }
+}
+
+#[test]
 fn statuses_have_their_standard_phrase_or_none() {
     assert_eq!(written(|out| write::status_line(out, 200)), "HTTP/1.1 200 OK\r\n");
     assert_eq!(written(|out| write::status_line(out, 299)), "HTTP/1.1 299 \r\n");

@@ -4,9 +4,7 @@
 //! more than the path itself, and has no way to pass interim answers on.
 
 mod body;
-mod cork;
 mod duplex;
-mod memo;
 mod stream;
 
 use std::future::{Future as _, poll_fn};
@@ -18,9 +16,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use h2::{Ping, PingPong};
 
-use self::cork::Cork;
 pub use self::duplex::Duplex;
-pub use self::memo::Memo;
 use self::stream::Incoming;
 use crate::clock;
 use crate::limits::{
@@ -30,6 +26,7 @@ use crate::limits::{
 use crate::net::Stream;
 use crate::plan::ListenerLimits;
 use crate::proxy::alarm::Alarm;
+use crate::proxy::cork::Cork;
 use crate::proxy::error::Refusal;
 use crate::proxy::listener::Seat;
 use crate::proxy::worker::Worker;

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, ready};
+use std::task::Poll;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -14,7 +14,6 @@ use http::{Request, Response, StatusCode, request};
 
 use super::body::StreamBody;
 use super::duplex::Duplex;
-use super::memo::Remembered;
 use crate::clock;
 use crate::h1::fields::Known;
 use crate::h1::head::{Framing, HeadError, Method, RequestHead, ResponseHead};
@@ -27,9 +26,10 @@ use crate::proxy::error::{ClientFault, Fault, ProxyError, Reason};
 use crate::proxy::fields_h2::map_of;
 use crate::proxy::forward::{self, Outgoing};
 use crate::proxy::listener::Seat;
+use crate::proxy::memo::Remembered;
 use crate::proxy::respond::{self, Patience};
 use crate::proxy::worker::Worker;
-use crate::proxy::{Decision, VERSION_FIELD, decide, reply, tunnel, websocket};
+use crate::proxy::{Decision, VERSION_FIELD, decide, reply, tunnel, websocket, window};
 
 /// Fields that an answer usually has more than its upstream sent.
 const FIELDS_ADDED: usize = 4;
@@ -275,8 +275,9 @@ impl Down<'_, '_> {
             {
                 return Poll::Ready(Err(fault));
             }
-            let is_taking = match poll_room(stream, task) {
-                Poll::Ready(room) => room.map(|()| true)?,
+            let is_taking = match window::poll_open(stream, task) {
+                Poll::Ready(true) => true,
+                Poll::Ready(false) => return Poll::Ready(Err(ClientFault::Gone.into())),
                 Poll::Pending => false,
             };
             if is_taking && let Poll::Ready(came) = attempt.poll_piece(task) {
@@ -306,21 +307,6 @@ impl Down<'_, '_> {
         self.cx.tap.complete();
         self.attempt.finish(self.cx.ended());
     }
-}
-
-/// Ready when the client takes at least a byte. The library keeps what goes beyond.
-fn poll_room(
-    stream: &mut SendStream<Bytes>,
-    task: &mut Context<'_>,
-) -> Poll<Result<(), ClientFault>> {
-    stream.reserve_capacity(1);
-    while stream.capacity() == 0 {
-        match ready!(stream.poll_capacity(task)) {
-            Some(Ok(_)) => {}
-            Some(Err(_)) | None => return Poll::Ready(Err(ClientFault::Gone)),
-        }
-    }
-    Poll::Ready(Ok(()))
 }
 
 /// A status as the library has it.

@@ -20,6 +20,7 @@ pub fn file(work: &Work<'_>, listener: SocketAddr, home: &Path) -> String {
         true => format!("log {{\n        output file {}/access.log\n    }}", home.display()),
     };
     let Work { blue, green, .. } = work;
+    let upstream = if work.streams { "h2c://" } else { "" };
     format!(
         "{{
     admin off
@@ -37,7 +38,7 @@ pub fn file(work: &Work<'_>, listener: SocketAddr, home: &Path) -> String {
     bind {ip}
     {tls}
     {log}
-    reverse_proxy {blue} {green} {{
+    reverse_proxy {upstream}{blue} {upstream}{green} {{
         lb_policy weighted_round_robin {much} {GREEN_PERCENT}
         transport http {{
             keepalive_idle_conns_per_host {UPSTREAMS_KEPT}

@@ -29,6 +29,9 @@ pub fn file(work: &Work<'_>, listener: SocketAddr, home: &Path) -> String {
         chain["transport_socket"] = tls(certificate);
     }
     let mut clusters = vec![cluster("blue", work.blue), cluster("green", work.green)];
+    if work.streams {
+        clusters.iter_mut().for_each(speak_http2);
+    }
     clusters.extend(work.shadow.map(|shadow| cluster("shadow", shadow)));
     let listener = json!({
         "name": "web",
@@ -104,6 +107,15 @@ fn cluster(name: &str, endpoint: SocketAddr) -> Value {
             "endpoints": [{ "lb_endpoints": [{ "endpoint": { "address": address(endpoint) } }] }],
         },
     })
+}
+
+fn speak_http2(cluster: &mut Value) {
+    cluster["typed_extension_protocol_options"] = json!({
+        "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
+            "@type": format!("{TYPES}.upstreams.http.v3.HttpProtocolOptions"),
+            "explicit_http_config": { "http2_protocol_options": {} },
+        },
+    });
 }
 
 fn address(at: SocketAddr) -> Value {

@@ -20,6 +20,7 @@ pub fn file(work: &Work<'_>, listener: SocketAddr) -> String {
         format!(" ssl crt {} alpn h2,http/1.1 ssl-min-ver TLSv1.3", both.display())
     });
     let Work { blue, green, .. } = work;
+    let proto = if work.streams { " proto h2" } else { "" };
     format!(
         "global
     nbthread 1
@@ -41,8 +42,8 @@ frontend web
 
 backend shop
     http-reuse always
-    server blue {blue} weight {much} pool-max-conn {UPSTREAMS_KEPT}
-    server green {green} weight {GREEN_PERCENT} pool-max-conn {UPSTREAMS_KEPT}
+    server blue {blue}{proto} weight {much} pool-max-conn {UPSTREAMS_KEPT}
+    server green {green}{proto} weight {GREEN_PERCENT} pool-max-conn {UPSTREAMS_KEPT}
 ",
         // An idle client holds one file, not the two that haproxy reckons with.
         maxconn = machine::file_limit() / 4 * 3,

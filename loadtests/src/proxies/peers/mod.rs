@@ -65,6 +65,11 @@ impl Peer {
         matches!(self, Peer::Nginx | Peer::Envoy)
     }
 
+    /// Whether it speaks HTTP/2 to upstreams.
+    pub fn speaks_streams_up(self) -> bool {
+        self != Peer::H2o
+    }
+
     /// Starts it in a directory of its own; on a core of its own when `pinned`.
     pub fn start(self, work: &Work<'_>, pinned: bool) -> io::Result<RunningPeer> {
         let home = tempfile::tempdir()?;

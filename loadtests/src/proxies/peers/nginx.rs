@@ -35,6 +35,7 @@ pub fn file(work: &Work<'_>, listener: SocketAddr, home: &Path) -> String {
         false => "off".to_owned(),
         true => format!("{home}/access.log combined buffer=64k flush=1s"),
     };
+    let pass = if work.streams { PASS_STREAMS } else { PASS };
     let mirror_location = if work.shadow.is_some() { MIRROR_LOCATION } else { "" };
     let Work { blue, green, .. } = work;
     format!(
@@ -65,11 +66,7 @@ http {{
         {certificate}
         location / {{
             {mirror}
-            proxy_pass http://$version;
-            proxy_http_version 1.1;
-            proxy_set_header Connection \"\";
-            proxy_set_header Host $host;
-            proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
+            {pass}
             {buffers}
         }}
         {mirror_location}
@@ -86,6 +83,17 @@ fn mirror_upstream(shadow: SocketAddr) -> String {
         "upstream shadow {{ server {shadow}; keepalive {UPSTREAMS_KEPT}; keepalive_requests 1000000000; }}"
     )
 }
+
+const PASS: &str = "proxy_pass http://$version;
+            proxy_http_version 1.1;
+            proxy_set_header Connection \"\";
+            proxy_set_header Host $host;
+            proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;";
+
+/// The only way in which it speaks HTTP/2 to an upstream: with a connection for each stream.
+const PASS_STREAMS: &str = "grpc_pass grpc://$version;
+            grpc_set_header Host $host;
+            grpc_set_header X-Forwarded-For $proxy_add_x_forwarded_for;";
 
 const MIRROR_LOCATION: &str = "location = /mirror {
             internal;

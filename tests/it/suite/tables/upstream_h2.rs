@@ -66,7 +66,8 @@ pub const CASES: &[UpCase] = &[
     good(
         "an interim answer",
         &[Op::Head(1, false, &[(":status", "103"), ("link", "x")]), Op::Head(1, true, &[OK])],
-    ),
+    )
+    .down(&["http/1.1 103 ", "link: x", "http/1.1 200 ok"]),
     good(
         "a status of its own",
         &[Op::Head(1, false, &[(":status", "404")]), Op::Data(1, true, "gone")],

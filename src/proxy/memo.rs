@@ -1,6 +1,7 @@
-//! Fields as the library wants them, kept for the next answer: most answers of an upstream are alike.
+//! Fields as the library of HTTP/2 wants them, kept for the next head: most answers of an upstream are alike,
+//! and so are most requests to it.
 //!
-//! Making a name and a value from bytes checks, hashes, allocates and copies. Most fields of an answer were
+//! Making a name and a value from bytes checks, hashes, allocates and copies. Most fields of a head were
 //! in one before, and finding them again costs a third.
 
 use std::cell::RefCell;
@@ -20,7 +21,7 @@ pub struct Memo(RefCell<Box<[Option<Kept>]>>);
 
 #[derive(Debug)]
 struct Kept {
-    /// The name as the upstream writes it.
+    /// The name as it was written.
     written: Box<[u8]>,
     name: HeaderName,
     value: HeaderValue,
@@ -34,14 +35,15 @@ impl Default for Memo {
 
 impl Memo {
     /// The field, made anew if it is not there. What the library does not take is `None`. What was in no
-    /// answer before may be in none after, and stays out of the table of HPACK.
+    /// head before may be in none after, and stays out of the table of HPACK.
     fn field(
         &self,
         written: &[u8],
         value: &[u8],
         known: Known,
     ) -> Option<(HeaderName, HeaderValue)> {
-        if known.is_secret() || known == Known::XRequestId || value.len() > MEMO_VALUE_BYTES_MAX {
+        let is_of_one = matches!(known, Known::XRequestId | Known::Traceparent);
+        if known.is_secret() || is_of_one || value.len() > MEMO_VALUE_BYTES_MAX {
             return made(written, value, known);
         }
         let mut hasher = FxHasher::default();
@@ -61,14 +63,15 @@ impl Memo {
     }
 }
 
-/// The fields of an answer being made.
+/// The fields of a head being made.
 pub struct Remembered<'a> {
     pub map: &'a mut HeaderMap,
     pub memo: &'a Memo,
 }
 
 impl Remembered<'_> {
-    fn add(&mut self, name: &[u8], value: &[u8], known: Known) {
+    /// Appends one field of this kind.
+    pub fn add(&mut self, name: &[u8], value: &[u8], known: Known) {
         if let Some((name, value)) = self.memo.field(name, value, known) {
             self.map.append(name, value);
         }

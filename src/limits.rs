@@ -220,6 +220,10 @@ pub const H2_CONNECTION_WINDOW_BYTES: u32 = 4 * 1024 * 1024;
 pub const H2_SEND_BUFFER_BYTES: usize = 400 * 1024;
 /// Streams that an HTTP/2 client may take back before they are looked at.
 pub const H2_RESETS_MAX: usize = 20;
+/// Streams that an HTTP/2 client may begin and take back at once, before they are most of all it has begun.
+pub const H2_TAKEN_BACK_MAX: u32 = 500;
+/// At once: a client that gives up later had reason to wait no longer.
+pub const H2_TAKEN_BACK_SOON: Duration = Duration::from_secs(1);
 /// Fields of heads over HTTP/2 that a worker keeps as they were made.
 pub const MEMO_FIELDS: usize = 512;
 /// Bytes of a value that is kept so.

@@ -551,6 +551,34 @@ async fn a_flood_is_told_from_a_mistake() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_takes_nearly_all_back_is_shown_the_door() {
+    let upstream = H2Version::start(None);
+    let rig = before(&upstream).await;
+    let floods = "reason=\"flood\"";
+    let (client, other) = (connect(&rig).await, connect(&rig).await);
+    for round in 1..=7 {
+        let begin = |_| tokio::spawn(client.begin("GET", "/wait", &[], text("")));
+        let waiting: Vec<_> = (0..100).map(begin).collect();
+        rig.until("all are upstream", || async { upstream.requests() >= round * 100 }).await;
+        waiting.iter().for_each(|stream| stream.abort());
+        rig.until("all are taken back", || async { in_flight(&rig).await == 0.0 }).await;
+        // It is seen with the next that comes.
+        if round == 6 {
+            let _ = client.begin("GET", "/next", &[], text("")).await;
+            break;
+        }
+        assert_eq!(rig.metric("tidegate_connections_refused_total", &[floods]).await, 0.0);
+    }
+    rig.until("the flood is counted", || async {
+        rig.metric("tidegate_connections_refused_total", &[floods]).await == 1.0
+    })
+    .await;
+    assert!(client.begin("GET", "/again", &[], text("")).await.is_err(), "it was closed");
+    assert_eq!(other.get("/next").await.2, "/next", "others are served");
+    rig.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_request_that_is_reset_without_an_error_never_looks_whole() {
     let rig = tls(Rig::build().version("blue", says("blue"))).start().await;
     let mut stream = connect_tls(rig.web, Some("a.test"), &[b"h2"]).await;

@@ -6,6 +6,7 @@
 mod body;
 mod duplex;
 mod stream;
+mod streams;
 
 use std::future::{Future as _, poll_fn};
 use std::pin::pin;
@@ -18,6 +19,7 @@ use h2::{Ping, PingPong};
 
 pub use self::duplex::Duplex;
 use self::stream::Incoming;
+use self::streams::Streams;
 use crate::clock;
 use crate::limits::{
     CLIENT_STREAMS_MAX, H2_CONNECTION_WINDOW_BYTES, H2_LEAVE_MAX, H2_RESETS_MAX,
@@ -106,11 +108,11 @@ async fn run(
 ) -> Result<(), h2::Error> {
     let limits = &seat.listener.plan.limits;
     let mut pulse = Pulse::new(connection.ping_pong());
-    // Each stream holds it as long as it is open.
-    let open = Rc::new(());
+    let streams = Rc::new(Streams::default());
     let opened = clock::now();
     let mut any_begun = false;
     let mut leaving = false;
+    let mut flooded: Option<Instant> = None;
     let mut quiet: Option<Instant> = None;
     poll_fn(|task| {
         loop {
@@ -122,11 +124,24 @@ async fn run(
                 let Some(came) = came else { return Poll::Ready(Ok(())) };
                 let (request, respond) = came?;
                 any_begun = true;
+                if flooded.is_some() {
+                    continue;
+                }
                 let Some(stream) = Incoming::read(worker, seat, request, respond) else { continue };
                 // Boxed: the runtime moves what it runs six times from its beginning to its end.
-                tokio::task::spawn_local(Box::pin(stream.serve(open.clone())));
+                tokio::task::spawn_local(Box::pin(stream.serve(streams.open())));
             }
-            if Rc::strong_count(&open) > 1 {
+            if flooded.is_none() && streams.is_flood() {
+                flooded = Some(clock::now());
+                seat.refused(Refusal::Flood);
+                connection.abrupt_shutdown(h2::Reason::ENHANCE_YOUR_CALM);
+                continue;
+            }
+            if let Some(since) = flooded {
+                ready!(alarm.poll(task, since + H2_LEAVE_MAX));
+                return Poll::Ready(Ok(()));
+            }
+            if streams.any_open() {
                 quiet = None;
                 ready!(pulse.poll(task, &mut alarm));
                 tracing::debug!("an HTTP/2 client does not answer any more");

@@ -14,6 +14,7 @@ use http::{Request, Response, StatusCode, request};
 
 use super::body::StreamBody;
 use super::duplex::Duplex;
+use super::streams::Streams;
 use crate::clock;
 use crate::h1::fields::Known;
 use crate::h1::head::{Framing, HeadError, Method, RequestHead, ResponseHead};
@@ -70,12 +71,15 @@ impl Incoming {
         Some(Self { worker, seat, scratch, rest, respond })
     }
 
-    /// Serves it. The stream counts as open for as long as `_open` is held.
-    pub async fn serve(self, _open: Rc<()>) {
+    /// Serves it, as one of these.
+    pub async fn serve(self, streams: Rc<Streams>) {
         let Self { worker, seat, mut scratch, rest, respond } = self;
         worker.turns.begin().await;
         let mut alarm = worker.alarms.take();
-        answer(&worker, &seat, &mut scratch, &mut alarm, rest, &respond).await;
+        let answered = answer(&worker, &seat, &mut scratch, &mut alarm, rest, &respond).await;
+        if let Err(TakenBack(arrived)) = answered {
+            streams.note_taken_back(arrived);
+        }
         worker.alarms.give(alarm);
         worker.buffers.give_scratch(scratch);
     }
@@ -88,7 +92,7 @@ async fn answer(
     alarm: &mut Alarm,
     rest: RecvStream,
     respond: &Respond,
-) {
+) -> Result<(), TakenBack> {
     let limits = &seat.listener.plan.limits;
     let mut cx = RequestCx::open(worker, &scratch.request, seat);
     let held = worker.buffers.hold();
@@ -104,7 +108,7 @@ async fn answer(
     };
     match exchanged {
         // The books close themselves.
-        None => {}
+        None => return Err(TakenBack(cx.arrived)),
         Some(Ok(Exchanged::Redirect(status, location))) => {
             cx.reason = Some(Reason::Redirect);
             cx.close(status);
@@ -122,7 +126,7 @@ async fn answer(
             }
         }
         Some(Ok(Exchanged::Answer)) => {
-            let Some(attempt) = &mut scratch.attempt else { return };
+            let Some(attempt) = &mut scratch.attempt else { return Ok(()) };
             let head = head_down(&cx, &scratch.response, seat.listener.is_tls());
             let read = cx.service().map(|service| service.plan.policy.read_timeout);
             let send = limits.send_timeout;
@@ -143,7 +147,11 @@ async fn answer(
             send_own(respond, problem, cx.method == Method::Head);
         }
     }
+    Ok(())
 }
+
+/// The client took a stream back, which had come then, before there was an answer.
+struct TakenBack(Instant);
 
 fn read_head(
     head: &mut RequestHead,

@@ -18,13 +18,9 @@ use crate::h1::head::ResponseHead;
 
 /// An attempt in progress; see [`Exchange`] for what each step does.
 #[derive(Debug)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "boxing the common one would be an allocation a request"
-)]
 pub enum Attempt {
     H1(Exchange),
-    H2(Box<H2Exchange>),
+    H2(H2Exchange),
 }
 
 /// Calls the same method on whichever exchange this is.
@@ -62,8 +58,9 @@ impl Attempt {
         let (framing, method) = (outgoing.framing, outgoing.head.method);
         let key = outgoing.head.fields.find(websocket::KEY);
         let accept = key.filter(|_| outgoing.head.websocket).map(websocket::accept);
-        let exchange = H2Exchange::new(worker, sender, flight, head, framing, method, accept);
-        Self::H2(Box::new(exchange))
+        let exchange =
+            H2Exchange::new(worker.clone(), sender, flight, head, framing, method, accept);
+        Self::H2(exchange)
     }
 
     /// Moves the request body up; see [`Exchange::poll_upload`].

@@ -219,7 +219,7 @@ async fn begin<'a>(
     }
     if version.plan.protocol.is_h2() {
         let timeout = service.plan.policy.connect_timeout;
-        let sender = shared_h2::sender(endpoint, &pool, version_load, timeout).await;
+        let sender = shared_h2::sender(endpoint, &pool, version_load, (now, timeout)).await;
         // Not the version's fault: it is neither charged with it nor given up for it.
         if outgoing.head.websocket
             && let Ok(sender) = &sender

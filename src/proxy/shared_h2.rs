@@ -167,16 +167,16 @@ pub async fn sender(
     endpoint: &Endpoint,
     pool: &EndpointPool,
     load: Rc<VersionLoad>,
-    timeout: Duration,
+    (now, timeout): (Instant, Duration),
 ) -> Result<Sender, UpstreamFault> {
     let is_tls = endpoint.tls.is_some();
-    if let Some(sender) = place(pool, is_tls) {
+    if let Some(sender) = place(pool, is_tls, now) {
         return Ok(sender);
     }
     let connecting = async {
         let _turn = pool.h2_connecting.lock().await;
         // Whoever had the turn before may have made one that serves this request too.
-        if let Some(sender) = place(pool, is_tls) {
+        if let Some(sender) = place(pool, is_tls, clock::now()) {
             return Ok(sender);
         }
         let shared = connect(endpoint, pool, load).await?;
@@ -188,8 +188,7 @@ pub async fn sender(
 }
 
 /// A place on the least busy connection that is open.
-fn place(pool: &EndpointPool, is_tls: bool) -> Option<Sender> {
-    let now = clock::now();
+fn place(pool: &EndpointPool, is_tls: bool, now: Instant) -> Option<Sender> {
     let mut open = pool.h2.borrow_mut();
     open.retain(|connection| connection.is_open(now));
     let busy = |connection: &Connection| Rc::strong_count(&connection.sender);

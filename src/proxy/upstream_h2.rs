@@ -38,6 +38,7 @@ const FIELDS_USUAL: usize = 12;
 
 /// An attempt in progress on one stream.
 pub struct H2Exchange {
+    worker: Rc<Worker>,
     _flight: InFlight,
     shared: Rc<Shared>,
     /// Answers that had come over the connection when this began.
@@ -76,7 +77,7 @@ impl fmt::Debug for H2Exchange {
 impl H2Exchange {
     /// Begins a stream with the head that `admit` wrote, as CONNECT where it asks for a websocket.
     pub fn new(
-        worker: &Worker,
+        worker: Rc<Worker>,
         sender: Sender,
         flight: InFlight,
         head: Vec<u8>,
@@ -97,7 +98,9 @@ impl H2Exchange {
             Ok((answering, stream)) => (Answer::Awaited(answering), Some(stream)),
             Err(fault) => (Answer::Refused(Some(fault)), None),
         };
+        let held = worker.buffers.hold();
         Self {
+            worker,
             _flight: flight,
             answers_before: shared.answers.get(),
             shared,
@@ -108,7 +111,7 @@ impl H2Exchange {
             accept,
             method,
             piece: Bytes::new(),
-            held: worker.buffers.hold(),
+            held,
             trailers: Fields::default(),
             reused,
             complete: false,
@@ -296,6 +299,12 @@ impl H2Exchange {
         self.answer = Answer::Taken;
         self.uplink.stream = None;
         self.held.set(0);
+    }
+}
+
+impl Drop for H2Exchange {
+    fn drop(&mut self) {
+        self.worker.buffers.give_head(std::mem::take(&mut self.head));
     }
 }
 

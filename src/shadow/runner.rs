@@ -234,10 +234,10 @@ impl Copy {
         let timeout = service.plan.policy.connect_timeout;
         let (framing, method) = (self.framing, self.method);
         if version.plan.protocol.is_h2() {
-            let sender = shared_h2::sender(&endpoint, &pool, load, timeout).await?;
+            let sender = shared_h2::sender(&endpoint, &pool, load, (clock::now(), timeout)).await?;
             let head = std::mem::take(&mut self.head);
-            let exchange = H2Exchange::new(&worker, sender, flight, head, framing, method, None);
-            return Ok(Attempt::H2(Box::new(exchange)));
+            let exchange = H2Exchange::new(worker, sender, flight, head, framing, method, None);
+            return Ok(Attempt::H2(exchange));
         }
         let connection = match pool.take().filter(|_| kept) {
             Some(connection) => connection,

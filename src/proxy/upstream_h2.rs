@@ -1,8 +1,8 @@
 //! Attempts over HTTP/2: streams of shared connections.
 //!
 //! The `h2` crate speaks the protocol, as it does with clients. hyper's client above it would add queues
-//! and tasks between a request and its stream that cost a third of the request, and would keep interim
-//! answers to itself.
+//! and tasks between a request and its stream, flush every frame and keep interim answers to itself: a
+//! request cost a fifth more.
 
 use std::fmt;
 use std::future::Future;

@@ -39,7 +39,9 @@ pub const HEAD_BUFFERS_KEPT: usize = 256;
 pub const TURN_REQUESTS_MAX: usize = 64;
 /// Requests that wait for a later turn; more begin in the next one. A stream that waits holds some kilobytes.
 pub const TURN_WAITING_MAX: usize = 4096;
-/// Alarms of streams and copies that a worker keeps for the next ones.
+/// Tasks that a worker keeps for the next streams.
+pub const CREW_KEPT: usize = 128;
+/// Alarms of copies that a worker keeps for the next ones.
 pub const ALARMS_KEPT: usize = 256;
 /// A response body of at most this joins its head in one write; copying it is cheaper than `writev`.
 pub const JOIN_BYTES_MAX: usize = 16 * 1024;
@@ -218,14 +220,24 @@ pub const H2_STREAM_WINDOW_BYTES: u32 = 256 * 1024;
 pub const H2_CONNECTION_WINDOW_BYTES: u32 = 4 * 1024 * 1024;
 /// What is kept of an answer that an HTTP/2 client has not taken yet, before its upstream waits.
 pub const H2_SEND_BUFFER_BYTES: usize = 400 * 1024;
+/// An answer's body so short is handed over without asking whether the client takes it.
+pub const H2_SMALL_BYTES: u64 = 4 * 1024;
 /// Streams that an HTTP/2 client may take back before they are looked at.
 pub const H2_RESETS_MAX: usize = 20;
 /// Streams that an HTTP/2 client may begin and take back at once, before they are most of all it has begun.
 pub const H2_TAKEN_BACK_MAX: u32 = 500;
 /// At once: a client that gives up later had reason to wait no longer.
 pub const H2_TAKEN_BACK_SOON: Duration = Duration::from_secs(1);
-/// Fields of heads over HTTP/2 that a worker keeps as they were made.
+/// Fields of heads over HTTP/2 that a worker keeps as they were made, for answers and for requests.
 pub const MEMO_FIELDS: usize = 512;
+/// Heads that it makes others after; those with the same number of fields share one.
+pub const MEMO_TEMPLATES: usize = 32;
+/// Heads that turned out to have other names, before one of them takes the place of such a head.
+pub const TEMPLATE_MISSES_MAX: u32 = 8;
+/// Heads made after one, before its names and values stay for good.
+pub const TEMPLATE_COPIES_MANY: u32 = 1024;
+/// Bytes of names and values that stay so, and may be one head more.
+pub const MEMO_SETTLED_BYTES_MAX: usize = 16 * 1024;
 /// Bytes of a value that is kept so.
 pub const MEMO_VALUE_BYTES_MAX: usize = 128;
 /// How long an HTTP/2 client without open streams may take to hear that it should leave.

@@ -119,6 +119,11 @@ impl<'a> Apart<'a> {
         let (target, _) = halves(line, b" ")?;
         Some(Self { method, target, rest })
     }
+
+    /// How many lines of fields are still to come.
+    pub fn lines(&self) -> usize {
+        memchr::memchr_iter(b'\n', self.rest).count()
+    }
 }
 
 impl<'a> Iterator for Apart<'a> {

@@ -34,6 +34,7 @@ pub mod record;
 pub mod reply;
 mod respond;
 pub(crate) mod shared_h2;
+mod template;
 mod tunnel;
 mod turn;
 pub(crate) mod upstream_h2;

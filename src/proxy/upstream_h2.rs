@@ -23,7 +23,7 @@ use super::buffers::Held;
 use super::error::{Fault, UpstreamFault};
 use super::fields_h2::map_of;
 use super::http2::Duplex;
-use super::memo::{Memo, Remembered};
+use super::memo::Memo;
 use super::pool::InFlight;
 use super::shared_h2::{Sender, Shared};
 use super::worker::Worker;
@@ -32,9 +32,6 @@ use crate::h1::fields::{Fields, Known};
 use crate::h1::head::{Framing, Method, ResponseHead};
 use crate::h1::write;
 use crate::limits::{INTERIM_ANSWERS_MAX, UPSTREAM_WINDOW_BYTES};
-
-/// Fields that most requests do not have more of.
-const FIELDS_USUAL: usize = 12;
 
 /// An attempt in progress on one stream.
 pub struct H2Exchange {
@@ -88,7 +85,7 @@ impl H2Exchange {
         let Sender { shared, is_tls, reused } = sender;
         let is_empty = framing == Framing::None;
         let request = || {
-            let mut request = request_of(&head, is_tls, &worker.memo)?;
+            let mut request = request_of(&head, is_tls, &worker.requests)?;
             if accept.is_some() {
                 connects(&mut request);
             }
@@ -373,17 +370,16 @@ fn request_of(head: &[u8], is_tls: bool, memo: &Memo) -> Option<Request<()>> {
     let path = PathAndQuery::try_from(head.target).ok()?;
     let mut request = Request::new(());
     *request.method_mut() = http::Method::from_bytes(head.method).ok()?;
-    let map = request.headers_mut();
-    map.reserve(FIELDS_USUAL);
-    let mut remembered = Remembered { map, memo };
+    let mut fields = memo.draft(head.lines());
     let mut host = None;
     for (name, value) in head {
         match Known::of(name) {
             Known::Host => host = host.or(Some(value)),
             Known::Connection | Known::TransferEncoding | Known::Upgrade => {}
-            known => remembered.add(name, value, known),
+            known => fields.add(name, value, known),
         }
     }
+    *request.headers_mut() = fields.finish();
     let mut target = uri::Parts::default();
     target.scheme = Some(if is_tls { Scheme::HTTPS } else { Scheme::HTTP });
     target.authority = Some(Authority::try_from(host.unwrap_or(b"localhost")).ok()?);

@@ -19,6 +19,7 @@ use super::budget::Budgets;
 use super::buffers::Buffers;
 use super::counters::{Counts, Trial};
 use super::hold::Holds;
+use super::http2::Crew;
 use super::listener::{Accepting, ListenerShared};
 use super::memo::Memo;
 use super::pool::Pools;
@@ -90,7 +91,11 @@ pub struct Worker {
     lease: RefCell<Lease>,
     pub buffers: Buffers,
     pub alarms: Alarms,
-    pub memo: Memo,
+    pub crew: Crew,
+    /// Heads of answers to clients over HTTP/2.
+    pub answers: Memo,
+    /// Heads of requests to upstreams over HTTP/2.
+    pub requests: Memo,
     pub turns: Turns,
     pub pools: Pools,
     /// Connections of copies: a shadow that hangs takes none of the others.
@@ -120,7 +125,9 @@ impl Worker {
             lease: RefCell::new(lease),
             buffers: Buffers::default(),
             alarms: Alarms::default(),
-            memo: Memo::default(),
+            crew: Crew::default(),
+            answers: Memo::default(),
+            requests: Memo::default(),
             turns: Turns::default(),
             pools: Pools::default(),
             shadow_pools: Pools::default(),

@@ -262,7 +262,7 @@ const SPAWNERS: &[&str] = &[
     "src/demo/shop.rs",
     "src/demo/traffic.rs",
     "src/proxy/hold.rs",
-    "src/proxy/http2/mod.rs",
+    "src/proxy/http2/crew.rs",
     "src/proxy/listener.rs",
     "src/proxy/record.rs",
     "src/proxy/shared_h2.rs",

@@ -56,8 +56,7 @@ impl<'a> StreamBody<'a> {
             Framing::Length(length) => Some(length),
             _ => None,
         };
-        // What follows a websocket's head is no body.
-        let is_empty = incoming.is_end_stream() || head.websocket;
+        let is_empty = head.framing == Framing::None || incoming.is_end_stream();
         Self {
             incoming,
             respond,

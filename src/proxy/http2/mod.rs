@@ -4,6 +4,7 @@
 //! more than the path itself, and has no way to pass interim answers on.
 
 mod body;
+mod crew;
 mod duplex;
 mod stream;
 mod streams;
@@ -17,6 +18,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use h2::{Ping, PingPong};
 
+pub use self::crew::Crew;
 pub use self::duplex::Duplex;
 use self::stream::Incoming;
 use self::streams::Streams;
@@ -33,7 +35,8 @@ use crate::proxy::error::Refusal;
 use crate::proxy::listener::Seat;
 use crate::proxy::worker::Worker;
 
-/// A client with open streams is asked so often whether it is there, and answers within as much.
+/// A client with open streams that began none for so long is asked whether it is there, and answers within as
+/// much.
 const PING_EVERY: Duration = Duration::from_secs(30);
 
 type Connection = h2::server::Connection<Cork, Bytes>;
@@ -107,7 +110,7 @@ async fn run(
     mut alarm: Alarm,
 ) -> Result<(), h2::Error> {
     let limits = &seat.listener.plan.limits;
-    let mut pulse = Pulse::new(connection.ping_pong());
+    let mut pulse = Pulse::default();
     let streams = Rc::new(Streams::default());
     let opened = clock::now();
     let mut any_begun = false;
@@ -124,12 +127,12 @@ async fn run(
                 let Some(came) = came else { return Poll::Ready(Ok(())) };
                 let (request, respond) = came?;
                 any_begun = true;
+                pulse.felt();
                 if flooded.is_some() {
                     continue;
                 }
                 let Some(stream) = Incoming::read(worker, seat, request, respond) else { continue };
-                // Boxed: the runtime moves what it runs six times from its beginning to its end.
-                tokio::task::spawn_local(Box::pin(stream.serve(streams.open())));
+                crew::serve(stream, streams.open());
             }
             if flooded.is_none() && streams.is_flood() {
                 flooded = Some(clock::now());
@@ -143,7 +146,7 @@ async fn run(
             }
             if streams.any_open() {
                 quiet = None;
-                ready!(pulse.poll(task, &mut alarm));
+                ready!(pulse.poll(task, connection, &mut alarm));
                 tracing::debug!("an HTTP/2 client does not answer any more");
                 return Poll::Ready(Ok(()));
             }
@@ -183,16 +186,21 @@ fn refusal_of(error: &h2::Error) -> Option<Refusal> {
 }
 
 /// Whether the client is still there while its streams are open: a peer that has vanished says nothing.
+#[derive(Default)]
 struct Pulse {
+    /// Taken when first needed: once they are, the library does more each time that it is polled.
     pings: Option<PingPong>,
     /// When the next ping is due, or the answer to the last.
     due: Option<Instant>,
+    /// The client has begun a stream since.
+    felt: bool,
     asked: bool,
 }
 
 impl Pulse {
-    fn new(pings: Option<PingPong>) -> Self {
-        Self { pings, due: None, asked: false }
+    /// The client is there.
+    fn felt(&mut self) {
+        self.felt = true;
     }
 
     /// Without open streams the idle timeout tells.
@@ -201,10 +209,17 @@ impl Pulse {
     }
 
     /// Ready when a ping was not answered.
-    fn poll(&mut self, task: &mut Context<'_>, alarm: &mut Alarm) -> Poll<()> {
-        let Some(pings) = &mut self.pings else { return Poll::Pending };
+    fn poll(
+        &mut self,
+        task: &mut Context<'_>,
+        connection: &mut Connection,
+        alarm: &mut Alarm,
+    ) -> Poll<()> {
         loop {
-            if self.asked && pings.poll_pong(task).is_ready() {
+            if self.asked
+                && let Some(pings) = &mut self.pings
+                && pings.poll_pong(task).is_ready()
+            {
                 self.asked = false;
                 self.due = None;
             }
@@ -213,8 +228,17 @@ impl Pulse {
             if self.asked {
                 return Poll::Ready(());
             }
-            self.asked = pings.send_ping(Ping::opaque()).is_ok();
             self.due = None;
+            if std::mem::take(&mut self.felt) {
+                continue;
+            }
+            if self.pings.is_none() {
+                self.pings = connection.ping_pong();
+            }
+            let Some(pings) = &mut self.pings else { return Poll::Pending };
+            self.asked = pings.send_ping(Ping::opaque()).is_ok();
+            // Of pings that were taken just now the connection learns when it is polled again.
+            task.waker().wake_by_ref();
         }
     }
 }

@@ -18,7 +18,8 @@ use super::streams::Streams;
 use crate::clock;
 use crate::h1::fields::Known;
 use crate::h1::head::{Framing, HeadError, Method, RequestHead, ResponseHead};
-use crate::h1::write::{self, Section as _};
+use crate::h1::write::Section as _;
+use crate::limits::H2_SMALL_BYTES;
 use crate::proxy::alarm::Alarm;
 use crate::proxy::attempt::Attempt;
 use crate::proxy::buffers::Scratch;
@@ -27,7 +28,6 @@ use crate::proxy::error::{ClientFault, Fault, ProxyError, Reason};
 use crate::proxy::fields_h2::map_of;
 use crate::proxy::forward::{self, Outgoing};
 use crate::proxy::listener::Seat;
-use crate::proxy::memo::Remembered;
 use crate::proxy::respond::{self, Patience};
 use crate::proxy::worker::Worker;
 use crate::proxy::{Decision, VERSION_FIELD, decide, reply, tunnel, websocket, window};
@@ -39,8 +39,9 @@ const FIELDS_ADDED: usize = 4;
 type Respond = RefCell<SendResponse<Bytes>>;
 
 /// A stream whose request head was read.
+#[derive(Debug)]
 pub struct Incoming {
-    worker: Rc<Worker>,
+    pub worker: Rc<Worker>,
     seat: Rc<Seat>,
     scratch: Box<Scratch>,
     /// What follows the head.
@@ -72,15 +73,13 @@ impl Incoming {
     }
 
     /// Serves it, as one of these.
-    pub async fn serve(self, streams: Rc<Streams>) {
+    pub async fn serve(self, streams: Rc<Streams>, alarm: &mut Alarm) {
         let Self { worker, seat, mut scratch, rest, respond } = self;
         worker.turns.begin().await;
-        let mut alarm = worker.alarms.take();
-        let answered = answer(&worker, &seat, &mut scratch, &mut alarm, rest, &respond).await;
+        let answered = answer(&worker, &seat, &mut scratch, alarm, rest, &respond).await;
         if let Err(TakenBack(arrived)) = answered {
             streams.note_taken_back(arrived);
         }
-        worker.alarms.give(alarm);
         worker.buffers.give_scratch(scratch);
     }
 }
@@ -132,8 +131,10 @@ async fn answer(
             let send = limits.send_timeout;
             let whole = cx.whole_deadline();
             let patience = Patience { read: read.unwrap_or(send), send, whole };
-            let status = scratch.response.status;
-            let mut down = Down { cx: &mut cx, body: &mut body, attempt, status, alarm, patience };
+            let ResponseHead { status, framing, .. } = scratch.response;
+            let is_small = matches!(framing, Framing::Length(length) if length <= H2_SMALL_BYTES);
+            let (cx, body) = (&mut cx, &mut body);
+            let mut down = Down { cx, body, attempt, status, is_small, alarm, patience };
             down.send(respond, head).await;
         }
         Some(Err(error)) => {
@@ -224,6 +225,8 @@ struct Down<'a, 'b> {
     body: &'a mut StreamBody<'b>,
     attempt: &'a mut Attempt,
     status: u16,
+    /// All of it may go before the client takes any: to ask takes four atomic steps.
+    is_small: bool,
     alarm: &'a mut Alarm,
     patience: Patience,
 }
@@ -274,7 +277,7 @@ impl Down<'_, '_> {
     /// Waits until the client takes more, and there is more: true when it is the attempt's piece,
     /// false at the end. Meanwhile the request body goes on.
     async fn next_piece(&mut self, stream: &mut SendStream<Bytes>) -> Result<bool, Fault> {
-        let Self { cx, body, attempt, alarm, patience, .. } = self;
+        let Self { cx, body, attempt, is_small, alarm, patience, .. } = self;
         patience.check()?;
         let mut waiting: Option<(bool, Instant)> = None;
         poll_fn(|task| {
@@ -283,7 +286,9 @@ impl Down<'_, '_> {
             {
                 return Poll::Ready(Err(fault));
             }
-            let is_taking = match window::poll_open(stream, task) {
+            let opened =
+                if *is_small { Poll::Ready(true) } else { window::poll_open(stream, task) };
+            let is_taking = match opened {
                 Poll::Ready(true) => true,
                 Poll::Ready(false) => return Poll::Ready(Err(ClientFault::Gone.into())),
                 Poll::Pending => false,
@@ -323,22 +328,20 @@ pub fn status_of(status: u16) -> StatusCode {
 }
 
 fn head_down(cx: &RequestCx, answer: &ResponseHead, is_tls: bool) -> Response<()> {
-    let mut response = Response::new(());
-    *response.status_mut() = status_of(answer.status);
-    let map = response.headers_mut();
-    map.reserve(answer.fields.len() + FIELDS_ADDED);
-    let mut fields = Remembered { map, memo: &cx.worker.memo };
+    let mut fields = cx.worker.answers.draft(answer.fields.len() + FIELDS_ADDED);
     respond::fields_down(cx, answer, is_tls, &mut fields);
     let bodiless = cx.method == Method::Head || answer.status == 304;
     match (answer.framing, answer.fields.get(Known::ContentLength)) {
         (_, Some(length)) if bodiless => fields.line(b"content-length", length),
         (Framing::Length(length), _) => {
-            let mut digits = Vec::with_capacity(20);
-            write::number(&mut digits, length);
-            fields.line(b"content-length", &digits);
+            let mut digits = itoa::Buffer::new();
+            fields.line(b"content-length", digits.format(length).as_bytes());
         }
         _ => {}
     }
+    let mut response = Response::new(());
+    *response.status_mut() = status_of(answer.status);
+    *response.headers_mut() = fields.finish();
     response
 }
 

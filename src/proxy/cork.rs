@@ -3,9 +3,11 @@
 //! The library flushes whenever it has no room for another frame. On a TLS connection each flush is a
 //! record and a system call; collecting them halves the cost of a small answer.
 
+use std::cell::Cell;
 use std::future::Future;
 use std::io;
 use std::pin::{Pin, pin};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker, ready};
@@ -18,12 +20,25 @@ use crate::net::Stream;
 /// Bytes collected before writing at once: beyond it the writer waits for the socket.
 const COLLECT_BYTES: usize = 64 * 1024;
 
+/// Whether there was nothing to read when the stream was asked last. The library asks again for each stream of HTTP/2
+/// that it hands over.
+#[derive(Debug, Clone, Default)]
+pub struct Dry(Rc<Cell<bool>>);
+
+impl Dry {
+    /// Another poll of the task begins.
+    pub fn clear(&self) {
+        self.0.set(false);
+    }
+}
+
 /// A stream whose writes wait for the end of the turn.
 #[derive(Debug)]
 pub struct Cork {
     stream: Stream,
     /// Bytes that were read already and come first.
     begun: Vec<u8>,
+    dry: Option<Dry>,
     waiting: Vec<u8>,
     written: usize,
     /// Whom the end of the turn wakes, when what waits is to be written then.
@@ -66,7 +81,12 @@ impl Cork {
     /// Collects writes to `stream`.
     pub fn new(stream: Stream, begun: Vec<u8>) -> Self {
         let turn = Arc::default();
-        Self { stream, begun, waiting: Vec::new(), written: 0, held: None, turn }
+        Self { stream, begun, dry: None, waiting: Vec::new(), written: 0, held: None, turn }
+    }
+
+    /// Has the socket asked once in each poll, which begins with this being cleared.
+    pub fn ask_once(&mut self) -> Dry {
+        self.dry.get_or_insert_default().clone()
     }
 
     fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -98,7 +118,15 @@ impl AsyncRead for Cork {
             self.begun.drain(..count);
             return Poll::Ready(Ok(()));
         }
-        Pin::new(&mut self.stream).poll_read(cx, buf)
+        // The task was told of when it was asked before.
+        if self.dry.as_ref().is_some_and(|dry| dry.0.get()) {
+            return Poll::Pending;
+        }
+        let came = Pin::new(&mut self.stream).poll_read(cx, buf);
+        if let Some(dry) = &self.dry {
+            dry.0.set(came.is_pending());
+        }
+        came
     }
 }
 
@@ -144,6 +172,8 @@ impl AsyncWrite for Cork {
 
 #[cfg(test)]
 mod tests {
+    use std::future::poll_fn;
+
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     use super::*;
@@ -180,17 +210,43 @@ mod tests {
         let (mut cork, mut client) = pair().await;
         let sent: Vec<u8> = (0..8 * 1024 * 1024_u32).map(|n| (n % 251) as u8).collect();
         let expect = sent.clone();
-        let writer = tokio::spawn(async move {
+        let write = async move {
             for piece in sent.chunks(10_000) {
                 cork.write_all(piece).await.unwrap();
                 assert!(cork.waiting.len() < COLLECT_BYTES + 10_000, "memory is bounded");
             }
             // The end writes what still waits.
             cork.shutdown().await.unwrap();
-        });
+        };
         let mut came = Vec::new();
-        client.read_to_end(&mut came).await.unwrap();
-        writer.await.unwrap();
+        let (_, read) = tokio::join!(write, client.read_to_end(&mut came));
+        read.unwrap();
         assert!(came == expect);
+    }
+
+    #[tokio::test]
+    async fn a_socket_that_had_nothing_is_asked_again_in_the_next_poll() {
+        let (mut cork, mut client) = pair().await;
+        let dry = cork.ask_once();
+        let mut read = async |is_new: bool| {
+            let mut room = [0; 8];
+            let mut buf = ReadBuf::new(&mut room);
+            if is_new {
+                dry.clear();
+            }
+            let asked = poll_fn(|cx| Poll::Ready(Pin::new(&mut cork).poll_read(cx, &mut buf)));
+            asked.await.is_ready().then(|| buf.filled().to_vec())
+        };
+        assert_eq!(read(true).await, None);
+        client.write_all(b"here").await.unwrap();
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        assert_eq!(read(false).await, None, "not twice in a poll");
+        let came = loop {
+            tokio::task::yield_now().await;
+            if let Some(came) = read(true).await {
+                break came;
+            }
+        };
+        assert_eq!(came, b"here");
     }
 }

@@ -30,7 +30,7 @@ use crate::limits::{
 use crate::net::Stream;
 use crate::plan::ListenerLimits;
 use crate::proxy::alarm::Alarm;
-use crate::proxy::cork::Cork;
+use crate::proxy::cork::{Cork, Dry};
 use crate::proxy::error::Refusal;
 use crate::proxy::listener::Seat;
 use crate::proxy::worker::Worker;
@@ -45,9 +45,10 @@ type Connection = h2::server::Connection<Cork, Bytes>;
 pub async fn serve(worker: Rc<Worker>, seat: Seat, stream: Stream, begun: Vec<u8>) {
     let seat = Rc::new(seat);
     let mut alarm = Alarm::default();
-    let cork = Cork::new(stream, begun);
-    let ended = match Box::pin(greet(&worker, &seat, cork, &mut alarm)).await {
-        Some(Ok(mut connection)) => run(&worker, &seat, &mut connection, alarm).await,
+    let mut cork = Cork::new(stream, begun);
+    let dry = cork.ask_once();
+    let ended = match Box::pin(greet(&worker, &seat, cork, &dry, &mut alarm)).await {
+        Some(Ok(mut connection)) => run(&worker, &seat, &mut connection, dry, alarm).await,
         Some(Err(error)) => Err(error),
         None => return,
     };
@@ -64,12 +65,14 @@ async fn greet(
     worker: &Worker,
     seat: &Seat,
     cork: Cork,
+    dry: &Dry,
     alarm: &mut Alarm,
 ) -> Option<Result<Connection, h2::Error>> {
     let limits = &seat.listener.plan.limits;
     let until = clock::now() + limits.header_timeout;
     let mut handshake = pin!(protocol(limits).handshake(cork));
     poll_fn(|task| {
+        dry.clear();
         worker.wake_on_drain(seat.id, task.waker());
         if let Poll::Ready(greeted) = handshake.as_mut().poll(task) {
             return Poll::Ready(Some(greeted));
@@ -107,6 +110,7 @@ async fn run(
     worker: &Rc<Worker>,
     seat: &Rc<Seat>,
     connection: &mut Connection,
+    dry: Dry,
     mut alarm: Alarm,
 ) -> Result<(), h2::Error> {
     let limits = &seat.listener.plan.limits;
@@ -118,6 +122,7 @@ async fn run(
     let mut flooded: Option<Instant> = None;
     let mut quiet: Option<Instant> = None;
     poll_fn(|task| {
+        dry.clear();
         loop {
             if worker.is_draining() && !leaving {
                 leaving = true;

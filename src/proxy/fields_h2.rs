@@ -6,6 +6,7 @@ use crate::h1::fields::{Field, Fields, Known};
 use crate::h1::write::Section;
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
 /// One field; `None` when the library does not take it.
 ///
@@ -17,11 +18,23 @@ pub fn made(name: &[u8], value: &[u8], known: Known) -> Option<(HeaderName, Head
     let name = match known {
         Known::Date => http::header::DATE,
         Known::XRequestId => X_REQUEST_ID,
+        Known::Traceparent => TRACEPARENT,
         _ => HeaderName::from_bytes(name).ok()?,
     };
     let mut value = HeaderValue::from_bytes(value).ok()?;
     value.set_sensitive(known.is_fleeting() || known.is_secret());
     Some((name, value))
+}
+
+/// Has the names of what each head has its own of put into the table of HPACK, for the heads that follow this one
+/// over a connection: the library finds the name there of what stays out of it. A name that is written out costs
+/// three hundred instructions and ten bytes.
+pub fn introduce(map: &mut HeaderMap) {
+    for name in [X_REQUEST_ID, TRACEPARENT] {
+        if let Some(value) = map.get_mut(name) {
+            value.set_sensitive(false);
+        }
+    }
 }
 
 /// All of them.
@@ -70,6 +83,18 @@ mod tests {
                 "{name}"
             );
         }
+    }
+
+    #[test]
+    fn only_what_each_head_has_its_own_of_is_introduced() {
+        let mut map = HeaderMap::new();
+        for name in ["date", "cookie", "x-request-id", "traceparent"] {
+            map.line(name.as_bytes(), b"value");
+        }
+        introduce(&mut map);
+        let introduced = map.iter().filter(|(_, value)| !value.is_sensitive());
+        let names: Vec<_> = introduced.map(|(name, _)| name.as_str()).collect();
+        assert_eq!(names, ["x-request-id", "traceparent"]);
     }
 
     #[test]

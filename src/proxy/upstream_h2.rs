@@ -21,7 +21,7 @@ use http::{HeaderMap, Request, Response, StatusCode, Uri, uri};
 use super::body::{BodySource, Progress};
 use super::buffers::Held;
 use super::error::{Fault, UpstreamFault};
-use super::fields_h2::map_of;
+use super::fields_h2::{introduce, map_of};
 use super::http2::Duplex;
 use super::memo::Memo;
 use super::pool::InFlight;
@@ -86,6 +86,9 @@ impl H2Exchange {
         let is_empty = framing == Framing::None;
         let request = || {
             let mut request = request_of(&head, is_tls, &worker.requests)?;
+            if !reused {
+                introduce(request.headers_mut());
+            }
             if accept.is_some() {
                 connects(&mut request);
             }

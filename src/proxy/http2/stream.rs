@@ -25,7 +25,7 @@ use crate::proxy::attempt::Attempt;
 use crate::proxy::buffers::Scratch;
 use crate::proxy::context::RequestCx;
 use crate::proxy::error::{ClientFault, Fault, ProxyError, Reason};
-use crate::proxy::fields_h2::map_of;
+use crate::proxy::fields_h2::{introduce, map_of};
 use crate::proxy::forward::{self, Outgoing};
 use crate::proxy::listener::Seat;
 use crate::proxy::respond::{self, Patience};
@@ -76,7 +76,8 @@ impl Incoming {
     pub async fn serve(self, streams: Rc<Streams>, alarm: &mut Alarm) {
         let Self { worker, seat, mut scratch, rest, respond } = self;
         worker.turns.begin().await;
-        let answered = answer(&worker, &seat, &mut scratch, alarm, rest, &respond).await;
+        let from = (&worker, &seat, &*streams);
+        let answered = answer(from, &mut scratch, alarm, rest, &respond).await;
         if let Err(TakenBack(arrived)) = answered {
             streams.note_taken_back(arrived);
         }
@@ -85,8 +86,7 @@ impl Incoming {
 }
 
 async fn answer(
-    worker: &Rc<Worker>,
-    seat: &Rc<Seat>,
+    (worker, seat, streams): (&Rc<Worker>, &Rc<Seat>, &Streams),
     scratch: &mut Scratch,
     alarm: &mut Alarm,
     rest: RecvStream,
@@ -126,7 +126,10 @@ async fn answer(
         }
         Some(Ok(Exchanged::Answer)) => {
             let Some(attempt) = &mut scratch.attempt else { return Ok(()) };
-            let head = head_down(&cx, &scratch.response, seat.listener.is_tls());
+            let mut head = head_down(&cx, &scratch.response, seat.listener.is_tls());
+            if streams.is_first_answer() {
+                introduce(head.headers_mut());
+            }
             let read = cx.service().map(|service| service.plan.policy.read_timeout);
             let send = limits.send_timeout;
             let whole = cx.whole_deadline();

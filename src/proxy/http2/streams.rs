@@ -16,6 +16,7 @@ pub struct Streams {
     begun: Cell<u32>,
     /// Those that were taken back soon after.
     taken_back: Cell<u32>,
+    answered: Cell<bool>,
 }
 
 impl Streams {
@@ -28,6 +29,11 @@ impl Streams {
     /// Whether any is open.
     pub fn any_open(self: &Rc<Self>) -> bool {
         Rc::strong_count(self) > 1
+    }
+
+    /// Whether this is the first answer of an upstream's that goes over the connection.
+    pub fn is_first_answer(&self) -> bool {
+        !self.answered.replace(true)
     }
 
     /// One that began then was taken back before it was answered.

@@ -11,6 +11,7 @@ use axum::http::uri::Authority;
 use axum::http::{HeaderMap, Uri, header};
 use subtle::{Choice, ConstantTimeEq};
 
+use super::dashboard;
 use super::problem::Problem;
 
 /// Calls that orchestrators make and that need no token.
@@ -121,7 +122,8 @@ impl Guard {
         if let Entrance::Tcp(address) = entrance {
             check_host(address.ip(), uri, headers)?;
         }
-        if self.tokens.0.is_empty() || OPEN_PATHS.contains(&uri.path()) {
+        let is_open = |paths: &[&str]| paths.contains(&uri.path());
+        if self.tokens.0.is_empty() || is_open(&OPEN_PATHS) || is_open(&dashboard::PATHS) {
             return Ok(Caller::default());
         }
         let presented = bearer(headers).ok_or_else(|| {
@@ -264,13 +266,21 @@ mod tests {
         let host = ("host", "localhost");
         let good = [host, ("authorization", "Bearer secret-2")];
         check_token(LOOPBACK, &good, "/v1/status", Ok("api:ops"));
-        check_token(LOOPBACK, &[host, ("authorization", "bearer  secret-1")], "/", Ok("api:ci"));
+        check_token(
+            LOOPBACK,
+            &[host, ("authorization", "bearer  secret-1")],
+            "/v1/status",
+            Ok("api:ci"),
+        );
         for wrong in ["Bearer secret-3", "Bearer ", "Bearer", "secret-1", "Basic secret-1"] {
-            check_token(LOOPBACK, &[host, ("authorization", wrong)], "/", Err(401));
+            check_token(LOOPBACK, &[host, ("authorization", wrong)], "/v1/status", Err(401));
         }
         check_token(LOOPBACK, &[host], "/v1/status", Err(401));
         check_token("unix", &[], "/v1/status", Err(401));
         check_token(LOOPBACK, &[host], "/health/ready", Ok("api"));
+        check_token(LOOPBACK, &[host], "/", Ok("api"));
+        check_token(LOOPBACK, &[host], "/dashboard.js", Ok("api"));
+        check_token(LOOPBACK, &[host], "/dashboard.js/", Err(401));
         check_token(LOOPBACK, &[host], "/health/detailed", Err(401));
     }
 

@@ -4,6 +4,7 @@
 //! call is in `auth`, and nothing here can change traffic but by `control`.
 
 mod auth;
+mod dashboard;
 pub mod dto;
 mod events;
 mod explain;
@@ -113,6 +114,9 @@ pub fn router(state: AdminState) -> Router {
         .route("/versions/{version}/drain", post(versions::drain))
         .route("/versions/{version}/undrain", post(versions::undrain));
     Router::new()
+        .route("/", get(dashboard::page))
+        .route("/dashboard.css", get(dashboard::style))
+        .route("/dashboard.js", get(dashboard::script))
         .route("/health", get(health::live))
         .route("/health/live", get(health::live))
         .route("/health/ready", get(health::ready))

@@ -36,8 +36,8 @@ pub fn welcome(web: SocketAddr, admin: SocketAddr, config: &Path) -> String {
     };
     let mut out = format!(
         "{bold}Tidegate demo{off}: a shop in two versions, and a shadow `next` with a planted bug.\n\
-         \n  shop     {code}http://{web}/products/7{off}\n  admin    {code}http://{admin}/v1/status{off}\n  \
-         metrics  {code}http://{admin}/metrics{off}\n  config   {code}{config}{off} (edit it: live in a second)\n\
+         \n  shop     {code}http://{web}/products/7{off}\n  page     {code}http://{admin}/{off}\n  \
+         admin    {code}http://{admin}/v1/status{off}\n  metrics  {code}http://{admin}/metrics{off}\n  config   {code}{config}{off} (edit it: live in a second)\n\
          \nTry, in another terminal:\n\n",
         config = config.display(),
     );

@@ -9,6 +9,7 @@ mod bounds;
 mod cli;
 mod corpus;
 mod cutover;
+mod dashboard;
 mod docs;
 mod edge;
 mod failure;

@@ -1,7 +1,6 @@
 //! A client that sends bytes and reads answers strictly.
 
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use serde_json::Value;
 use tidegate::h1::body::Decoder;
@@ -9,7 +8,8 @@ use tidegate::h1::head::{HeadLimits, Method, ResponseHead};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-const PATIENCE: Duration = Duration::from_secs(10);
+use super::PATIENCE;
+
 const LIMITS: HeadLimits = HeadLimits { bytes: 65_536, fields: 100, target: 0 };
 
 /// What a connection is made of.

@@ -1,6 +1,7 @@
 //! A proxy with scripted versions behind it, its clients and its admin API.
 
 pub mod binary;
+mod browser;
 mod client;
 mod h2;
 mod tls;
@@ -15,6 +16,7 @@ use std::time::Duration;
 use serde_json::Value;
 use tidegate::app::App;
 
+pub use self::browser::Browser;
 pub use self::client::{Answer, Client};
 pub use self::h2::{H2Client, H2Version, fed, text};
 pub use self::tls::{Authority, Identity, Visitor, connect_tls, shake};

@@ -232,6 +232,8 @@ pub const H2_TAKEN_BACK_SOON: Duration = Duration::from_secs(1);
 pub const MEMO_FIELDS: usize = 512;
 /// Heads that it makes others after; those with the same number of fields share one.
 pub const MEMO_TEMPLATES: usize = 32;
+/// Fields of such a head: its work grows with their square, and a client may send as many as its listener allows.
+pub const TEMPLATE_FIELDS_MAX: usize = 64;
 /// Heads that turned out to have other names, before one of them takes the place of such a head.
 pub const TEMPLATE_MISSES_MAX: u32 = 8;
 /// Heads made after one, before its names and values stay for good.

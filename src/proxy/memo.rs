@@ -212,6 +212,7 @@ impl Section for Draft<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits::TEMPLATE_FIELDS_MAX;
 
     fn map(memo: &Memo, written: &[(&str, &str)]) -> HeaderMap {
         let mut fields = Fields::default();
@@ -310,6 +311,19 @@ mod tests {
         assert_eq!(shown("2", "Tuesday"), [true, false, false]);
         assert_eq!(shown("2", "Tuesday"), [true, true, false]);
         assert_eq!(shown("1", "Monday"), [true, true, false]);
+    }
+
+    #[test]
+    fn a_head_of_very_many_fields_is_no_template() {
+        let memo = Memo::default();
+        let names: Vec<_> = (0..=TEMPLATE_FIELDS_MAX).map(|place| format!("x-{place}")).collect();
+        let written: Vec<_> = names.iter().map(|name| (name.as_str(), "1")).collect();
+        let is_template = |count: usize| {
+            assert_eq!(map(&memo, &written[..count]).len(), count);
+            matches!(memo.draft(count).stage, Stage::Alike(0))
+        };
+        assert!(is_template(TEMPLATE_FIELDS_MAX));
+        assert!(!is_template(TEMPLATE_FIELDS_MAX + 1));
     }
 
     #[test]

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::h1::fields::Known;
-use crate::limits::{TEMPLATE_COPIES_MANY, TEMPLATE_MISSES_MAX};
+use crate::limits::{TEMPLATE_COPIES_MANY, TEMPLATE_FIELDS_MAX, TEMPLATE_MISSES_MAX};
 
 /// Names in their order, each there once, and the values that they had last.
 #[derive(Debug)]
@@ -90,8 +90,12 @@ fn map_of(lines: &mut [Line]) -> Option<HeaderMap> {
 }
 
 impl Template {
-    /// Of the fields of a head; `None` if a name comes twice.
+    /// Of the fields of a head; `None` if a name comes twice, or there are so many that looking for each of them
+    /// among the others would take long.
     pub fn new(mut lines: Vec<Line>) -> Option<Self> {
+        if lines.len() > TEMPLATE_FIELDS_MAX {
+            return None;
+        }
         let map = map_of(&mut lines)?;
         Some(Self { lines, map, own: Vec::new(), copies: 0, misses: 0 })
     }
